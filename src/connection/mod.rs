@@ -1,0 +1,1 @@
+//! One peer's session below its protection: frames of packets in and out. Stub.

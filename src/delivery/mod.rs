@@ -1,0 +1,14 @@
+//! Messages to frames and back: queues, sets, order, fragments, acknowledgements, loss. Knows no keys and no
+//! addresses; takes `now` as an argument.
+
+pub(crate) mod recv;
+
+pub use crate::wire::Guarantee;
+
+/// Names a message that this endpoint sent, in its events. Counts up from 1 over the endpoint's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub(crate) u64);
+
+/// An independent order inside a session. Lane 0 is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u8);

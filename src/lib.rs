@@ -1,0 +1,37 @@
+//! Sealed datagrams for games: an encrypted, header-authenticated session over UDP in which every
+//! message chooses its own guarantee.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::print_stdout,
+        clippy::dbg_macro
+    )
+)]
+
+mod config;
+mod connection;
+mod crypto;
+mod delivery;
+mod endpoint;
+mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod os;
+mod plain;
+mod sealed;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod socket;
+mod stats;
+mod window;
+mod wire;
+
+pub use config::{Config, NewSetUnsent, Padding};
+pub use delivery::{Guarantee, LaneId, MessageId};
+pub use error::{CloseReason, ConfigError, Hint, SendError};
+pub use stats::Stats;
