@@ -20,7 +20,7 @@ use crate::{
         send::SendQueue,
     },
     error::SendError,
-    stats::Stats,
+    stats::{self, Stats},
     wire::message::MIN_FRAGMENT,
 };
 
@@ -70,6 +70,10 @@ pub(crate) struct Connection {
     last_received: Option<Instant>,
     unanswered: Option<Instant>,
     last_ack_ping: Option<Instant>,
+    /// What earlier sessions counted.
+    late_parts_before: u64,
+    stale_before: u64,
+    duplicates_before: u64,
 }
 
 impl Connection {
@@ -91,6 +95,9 @@ impl Connection {
             last_received: None,
             unanswered: None,
             last_ack_ping: None,
+            late_parts_before: 0,
+            stale_before: 0,
+            duplicates_before: 0,
         }
     }
 
@@ -106,6 +113,9 @@ impl Connection {
 
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
+        let before = self.recv.counters();
+        self.stale_before = self.stale_before.saturating_add(before.stale);
+        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
         self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
         self.acks = Acks::default();
@@ -127,6 +137,7 @@ impl Connection {
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let undelivered = self.send.end_session();
+        self.late_parts_before = self.late_parts_before.saturating_add(self.sent.late_parts);
         let config = self.config.clone();
         self.acks = Acks::default();
         self.sent = SentPackets::new(&config, 0);
@@ -251,5 +262,22 @@ impl Connection {
         self.sent.largest_acked()
     }
 
-    pub(crate) fn fill_stats(&self, _stats: &mut Stats) {}
+    /// Adds what only the connection knows.
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        let received = self.recv.counters();
+        stats.resends = self.send.resent_parts;
+        stats.spurious_resends = self.late_parts_before.saturating_add(self.sent.late_parts);
+        stats.stale_messages = self.stale_before.saturating_add(received.stale);
+        stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
+        stats.flight_bytes = self.sent.flight_bytes() as u64;
+        stats.queued_bytes = self.send.queued_bytes() as u64;
+        stats.queued_messages = self.send.queued_messages() as u64;
+        let rtt = &self.sent.rtt;
+        stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
+            latest,
+            min,
+            smoothed: rtt.smoothed(),
+            variance: rtt.variance(),
+        });
+    }
 }

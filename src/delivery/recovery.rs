@@ -90,8 +90,8 @@ pub(crate) struct SentPackets {
     pub(crate) rtt: Rtt,
     ack_delay: Duration,
     max_pto: Duration,
-    pub(crate) lost_packets: u64,
-    pub(crate) late_packets: u64,
+    /// Parts of packets that were taken for lost and arrived after all.
+    pub(crate) late_parts: u64,
 }
 
 impl SentPackets {
@@ -113,8 +113,7 @@ impl SentPackets {
             rtt: Rtt::new(config.initial_rtt),
             ack_delay: Duration::from_millis(25),
             max_pto: config.max_pto,
-            lost_packets: 0,
-            late_packets: 0,
+            late_parts: 0,
         }
     }
 
@@ -266,7 +265,8 @@ impl SentPackets {
                 }
                 State::Lost(since) => {
                     newly = true;
-                    self.late_packets = self.late_packets.saturating_add(1);
+                    let parts = self.contents.range(packet.contents(self.contents_first));
+                    self.late_parts += parts.filter(|content| matches!(content, Content::Part { .. })).count() as u64;
                     late = Some((range.start().max(&self.first) + offset as u64, since));
                 }
                 State::Settled => {}
@@ -305,7 +305,6 @@ impl SentPackets {
             packet.state = State::Lost(now);
             self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
             self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-            self.lost_packets = self.lost_packets.saturating_add(1);
             for &content in self.contents.range(contents) {
                 settle(content, Fate::Lost);
             }
