@@ -143,6 +143,11 @@ impl SecretKey {
         Self { secret: self.secret.duplicate(), public: self.public }
     }
 
+    #[cfg(test)]
+    pub(super) const fn set_top_bit_of_public_key(&mut self) {
+        self.public.0[31] |= 0x80;
+    }
+
     /// The shared secret with the owner of `public`, any 32 bytes.
     pub(super) fn agree(&self, public: &[u8; 32]) -> Option<Secret<32>> {
         let scalar = x25519_dalek::StaticSecret::from(*self.secret.as_bytes());
