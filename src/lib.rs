@@ -34,4 +34,5 @@ mod wire;
 pub use config::{Config, NewSetUnsent, Padding};
 pub use delivery::{Guarantee, LaneId, MessageId};
 pub use error::{CloseReason, ConfigError, Hint, SendError};
+pub use socket::UdpLike;
 pub use stats::Stats;
