@@ -35,4 +35,5 @@ pub use config::{Config, NewSetUnsent, Padding};
 pub use crypto::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{Guarantee, LaneId, MessageId};
 pub use error::{CloseReason, ConfigError, Hint, SendError};
+pub use socket::UdpLike;
 pub use stats::Stats;
