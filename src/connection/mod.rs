@@ -230,6 +230,12 @@ impl Connection {
         self.recv.has_in_place()
     }
 
+    /// Bytes of received messages held, overhead included.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.recv.delivery_used() + self.recv.unreliable_used()
+    }
+
     // ---- what the room above asks ----
 
     /// Queues a PING.
