@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    RecvQueue, late_after,
+    RecvQueue,
     lane::Waiting,
+    late_after,
     ready::{Place, Turn},
     span::Standing,
     store::{Handle, Stage, Stored},
@@ -116,10 +117,15 @@ impl RecvQueue {
         if !self.fill(now, frame, offset, handle) {
             return Ok(());
         }
-        self.partials.retain(|partial| partial.handle != handle);
         let lane = self.lanes.open(frame.lane);
-        lane.close_id(id);
-        lane.order_partials -= usize::from(frame.numbers != Numbers::None);
+        if !lane.close_id(id) {
+            // More than 1,024 later ones were over before it.
+            self.drop_partial(frame.lane, id);
+            self.counters.duplicates += 1;
+            return Ok(());
+        }
+        lane.order_partials = lane.order_partials.saturating_sub(usize::from(frame.numbers != Numbers::None));
+        self.partials.retain(|partial| partial.handle != handle);
         self.complete(now, frame.lane, frame.numbers, handle);
         Ok(())
     }
@@ -140,19 +146,21 @@ impl RecvQueue {
         }
     }
 
-    /// Frees incomplete `Order` messages of a lane that came too late to be yielded.
+    /// Frees incomplete `Order` messages of a lane that can only come too late. Called whenever a set was yielded.
     pub(super) fn drop_stale_partials(&mut self, lane_number: u8) {
-        let Some(lane) = self.lanes.get(lane_number).filter(|lane| lane.order_partials > 0) else { return };
         let mut position = 0;
-        while let Some(&partial) = self.partials.get(position) {
+        while let Some(lane) = self.lanes.get(lane_number).filter(|lane| lane.order_partials > 0) {
+            let Some(&partial) = self.partials.get(position) else { break };
             let numbers = self.store.get(partial.handle).map(|stored| stored.numbers);
             let stale = matches!(numbers, Some(Numbers::Order { set, .. }) if lane.is_stale(set));
             if partial.lane != lane_number || !stale {
                 position += 1;
                 continue;
             }
+            lane.close_id(partial.id);
+            self.counters.stale += 1;
             self.partials.remove(position);
-            self.store.remove(partial.handle);
+            self.free_partial(&partial);
         }
     }
 
@@ -172,7 +180,7 @@ impl RecvQueue {
         self.store.remove(partial.handle);
         self.unreliable_used = self.unreliable_used.saturating_sub(total + MESSAGE_OVERHEAD);
         if let Some(lane) = self.lanes.get(partial.lane).filter(|_| numbers != Numbers::None) {
-            lane.order_partials -= 1;
+            lane.order_partials = lane.order_partials.saturating_sub(1);
         }
     }
 
@@ -181,7 +189,13 @@ impl RecvQueue {
         newest_first.find(|partial| partial.lane == lane && partial.id == id).map(|partial| partial.handle)
     }
 
-    fn open_partial(&mut self, now: Instant, frame: &MessageFrame<'_>, total: u32, id: u64) -> Option<Handle> {
+    fn open_partial(
+        &mut self,
+        now: Instant,
+        frame: &MessageFrame<'_>,
+        total: u32,
+        id: u64,
+    ) -> Option<Handle> {
         if self.partials.len() >= MAX_PARTIALS {
             self.abandon_oldest();
         }

@@ -3,34 +3,36 @@
 //! once and in its turn, and that memory stays within the window and the budget whatever the peer sends.
 //! PROTOCOL.md, "Numbering", "Yield", "Limits".
 
+mod budget;
 mod fragments;
 mod lane;
 mod ready;
 mod span;
 mod store;
+mod whole;
 
-//cfgtest
-//mod model;
-//cfgtest
-//mod tests;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
+use self::{
+    fragments::Partial,
+    lane::Lanes,
+    ready::ReadyQueue,
+    span::Standing,
+    store::{Stage, Store},
+};
 pub(crate) use self::{
     lane::MAX_SKIP_GAPS,
     ready::{Place, Ready},
     span::MAX_INDEX_SPAN,
     store::Handle,
-};
-use self::{
-    fragments::Partial,
-    lane::{Lanes, Waiting},
-    ready::{ReadyQueue, Turn},
-    span::Standing,
-    store::{Stage, Store, Stored},
 };
 use crate::{
     config::MESSAGE_OVERHEAD,
@@ -129,7 +131,12 @@ impl RecvQueue {
     /// # Errors
     /// `Bound` when the peer passed a limit that it knows, `Malformed` for a fragment that names no message. Nothing of
     /// the frame was taken then.
-    pub(crate) fn insert(&mut self, now: Instant, frame: &MessageFrame<'_>, at: usize) -> Result<(), Violation> {
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        frame: &MessageFrame<'_>,
+        at: usize,
+    ) -> Result<(), Violation> {
         match (frame.part, frame.numbers) {
             (Part::Whole, Numbers::Delivery { set, base, index }) => {
                 self.whole_delivery(now, frame, at, (set, base, index))
@@ -175,7 +182,9 @@ impl RecvQueue {
 
     /// The application is done with a message that was popped.
     pub(crate) fn release(&mut self, handle: Handle) {
-        let Some(stored) = self.store.get(handle).filter(|stored| stored.stage == Stage::Lent) else { return };
+        let Some(stored) = self.store.get(handle).filter(|stored| stored.stage == Stage::Lent) else {
+            return;
+        };
         let (numbers, len) = (stored.numbers, stored.total as usize);
         self.store.remove(handle);
         match numbers {
@@ -200,7 +209,8 @@ impl RecvQueue {
             debug_assert_eq!(bytes.len(), len, "another buffer than the one inserted from");
             let unreliable = !matches!(turn.numbers, Numbers::Delivery { .. });
             let fits = !unreliable || self.make_room(len);
-            let handle = if fits { self.shelve(turn.lane, turn.numbers, None, bytes, Stage::Ready) } else { None };
+            let handle =
+                if fits { self.shelve(turn.lane, turn.numbers, None, bytes, Stage::Ready) } else { None };
             self.counters.evicted += u64::from(handle.is_none());
             self.ready.moved(position, handle);
         }
@@ -211,7 +221,13 @@ impl RecvQueue {
     ///
     /// # Errors
     /// `Bound` when the index is out of reach or leaves too many gaps.
-    pub(crate) fn skip(&mut self, now: Instant, lane: u8, index: u64, charge: u64) -> Result<Answer, Violation> {
+    pub(crate) fn skip(
+        &mut self,
+        now: Instant,
+        lane: u8,
+        index: u64,
+        charge: u64,
+    ) -> Result<Answer, Violation> {
         let at = self.lanes.open(lane);
         match at.span.standing(index) {
             Standing::Beyond => return Err(Violation::Bound),
@@ -235,7 +251,7 @@ impl RecvQueue {
     pub(crate) fn window_update(&mut self) -> Option<u64> {
         let limit = self.window_limit();
         let step = (self.limits.window_bytes as u64 / 4).max(1);
-        if limit - self.advertised < step {
+        if limit.saturating_sub(self.advertised) < step {
             return None;
         }
         self.advertised = limit;
@@ -277,229 +293,6 @@ impl RecvQueue {
         self.unreliable_used
     }
 
-    fn whole_delivery(
-        &mut self,
-        now: Instant,
-        frame: &MessageFrame<'_>,
-        at: usize,
-        (set, base, index): (u64, u64, u64),
-    ) -> Result<(), Violation> {
-        let len = frame.bytes.len();
-        if len > self.limits.max_message as usize {
-            return Err(Violation::Bound);
-        }
-        let lane = self.lanes.open(frame.lane);
-        match lane.span.standing(index) {
-            Standing::Beyond => return Err(Violation::Bound),
-            Standing::Settled | Standing::Complete => {
-                self.counters.duplicates += 1;
-                return Ok(());
-            }
-            Standing::Open => {}
-        }
-        if let Some(handle) = lane.arriving(&self.store, index) {
-            // It was cut before and is now resent in one piece.
-            let same = |known: &Stored| known.total as usize == len && known.numbers == frame.numbers;
-            if !self.store.get(handle).is_some_and(same) {
-                return Err(Violation::Bound);
-            }
-            self.drop_delivery_partial(frame.lane, index, handle);
-        }
-        self.reserve(len)?;
-        let lane = self.lanes.open(frame.lane);
-        if base > lane.span.below() {
-            return self.hold_whole(now, frame, set, base);
-        }
-        lane.span.settle(index);
-        lane.raise(set);
-        self.ready_in_place(frame, at);
-        self.follow(now, frame.lane);
-        Ok(())
-    }
-
-    fn whole_unreliable(&mut self, now: Instant, frame: &MessageFrame<'_>, at: usize) -> Result<(), Violation> {
-        let len = frame.bytes.len();
-        if len > self.limits.max_unreliable as usize {
-            return Err(Violation::Bound);
-        }
-        let lane = self.lanes.open(frame.lane);
-        if matches!(frame.numbers, Numbers::Order { set, .. } if lane.is_stale(set)) {
-            self.counters.stale += 1;
-            return Ok(());
-        }
-        if let Some(id) = frame.id {
-            if !lane.close_id(id) {
-                self.counters.duplicates += 1;
-                return Ok(());
-            }
-            self.drop_partial(frame.lane, id);
-        }
-        if let Numbers::Order { set, base } = frame.numbers {
-            let lane = self.lanes.open(frame.lane);
-            if base > lane.span.below() {
-                if !self.make_room(len) {
-                    self.counters.evicted += 1;
-                    return Ok(());
-                }
-                return self.hold_whole(now, frame, set, base);
-            }
-            lane.raise(set);
-            self.follow(now, frame.lane);
-        }
-        self.ready_in_place(frame, at);
-        Ok(())
-    }
-
-    fn ready_in_place(&mut self, frame: &MessageFrame<'_>, at: usize) {
-        let place = Place::Datagram { start: at, len: frame.bytes.len() };
-        self.ready.push(Turn { lane: frame.lane, numbers: frame.numbers, place });
-    }
-
-    /// Copies a whole message whose turn has not come. Its room was made before.
-    fn hold_whole(&mut self, now: Instant, frame: &MessageFrame<'_>, set: u64, base: u64) -> Result<(), Violation> {
-        let late_after = late_after(now, frame.life);
-        let shelved = self.shelve(frame.lane, frame.numbers, late_after, frame.bytes, Stage::Held);
-        let handle = shelved.ok_or(Violation::Bound)?;
-        let lane = self.lanes.open(frame.lane);
-        if let Numbers::Delivery { index, .. } = frame.numbers {
-            lane.span.complete(index);
-        }
-        lane.waiting.push(Waiting { set, base, handle });
-        Ok(())
-    }
-
-    /// Copies a complete message to storage.
-    fn shelve(
-        &mut self,
-        lane: u8,
-        numbers: Numbers,
-        late_after: Option<Instant>,
-        bytes: &[u8],
-        stage: Stage,
-    ) -> Option<Handle> {
-        let mut stored = Stored::new(lane, numbers, u32::try_from(bytes.len()).ok()?, late_after);
-        stored.stage = stage;
-        let handle = self.store.put_whole(stored, bytes)?;
-        self.counters.stored += 1;
-        if !matches!(numbers, Numbers::Delivery { .. }) {
-            self.unreliable_used += bytes.len() + MESSAGE_OVERHEAD;
-            self.keep(handle);
-        }
-        Some(handle)
-    }
-
-    /// Something of this lane was settled or yielded: whatever is ready now goes out, and what became stale goes away.
-    fn follow(&mut self, now: Instant, lane_number: u8) {
-        while let Some(lane) = self.lanes.get(lane_number) {
-            let Some(&next) = lane.waiting.peek() else { break };
-            let Some(stored) = self.store.get_mut(next.handle) else {
-                lane.waiting.pop();
-                lane.waiting_gone = lane.waiting_gone.saturating_sub(1);
-                continue;
-            };
-            if next.base > lane.span.below() {
-                break;
-            }
-            lane.waiting.pop();
-            let (numbers, late) = (stored.numbers, stored.is_late(now));
-            if let Numbers::Delivery { index, .. } = numbers {
-                lane.span.settle(index);
-            } else if lane.is_stale(next.set) {
-                self.counters.stale += 1;
-                self.forget(next.handle);
-                continue;
-            }
-            if late {
-                self.counters.late += 1;
-                self.forget(next.handle);
-                continue;
-            }
-            lane.raise(next.set);
-            stored.stage = Stage::Ready;
-            self.ready.push(Turn { lane: lane_number, numbers, place: Place::Stored(next.handle) });
-        }
-        self.drop_stale_partials(lane_number);
-    }
-
-    /// Frees a message that waited and will not be yielded.
-    fn forget(&mut self, handle: Handle) {
-        let Some(stored) = self.store.get(handle) else { return };
-        let (numbers, len) = (stored.numbers, stored.total as usize);
-        self.store.remove(handle);
-        if matches!(numbers, Numbers::Delivery { .. }) {
-            self.consume(len);
-        } else {
-            self.unreliable_used = self.unreliable_used.saturating_sub(len + MESSAGE_OVERHEAD);
-            self.kept_live = self.kept_live.saturating_sub(1);
-        }
-    }
-
-    /// Charges a `Delivery` of `len` bytes to the window. PROTOCOL.md, "Flow control".
-    fn reserve(&mut self, len: usize) -> Result<(), Violation> {
-        let used = self.delivery_used + len + MESSAGE_OVERHEAD;
-        if used > self.limits.window_bytes {
-            return Err(Violation::Bound);
-        }
-        self.delivery_used = used;
-        Ok(())
-    }
-
-    /// A `Delivery` of `len` bytes left for good.
-    fn consume(&mut self, len: usize) {
-        let charge = len + MESSAGE_OVERHEAD;
-        self.delivery_used = self.delivery_used.saturating_sub(charge);
-        self.consumed = self.consumed.saturating_add(charge as u64);
-    }
-
-    /// Enters a complete `None` or `Order` into the list of those that may be evicted.
-    fn keep(&mut self, handle: Handle) {
-        while self.kept.front().is_some_and(|&oldest| self.store.get(oldest).is_none()) {
-            self.kept.pop_front();
-        }
-        if self.kept.len() > 2 * self.kept_live + 32 {
-            let store = &self.store;
-            self.kept.retain(|&handle| store.get(handle).is_some());
-        }
-        self.kept.push_back(handle);
-        self.kept_live += 1;
-    }
-
-    /// Makes room in the budget for a `None` or `Order` of `len` bytes; the oldest go. False when what is lent leaves
-    /// too little. A `Delivery` never goes.
-    fn make_room(&mut self, len: usize) -> bool {
-        let most = self.limits.unreliable_bytes;
-        while self.unreliable_used + len + MESSAGE_OVERHEAD > most {
-            while self.kept.front().is_some_and(|&oldest| self.store.get(oldest).is_none()) {
-                self.kept.pop_front();
-            }
-            let oldest_kept = self.kept.front().map_or(u64::MAX, |handle| handle.stamp());
-            let oldest_partial = self.partials.front().map_or(u64::MAX, |partial| partial.handle.stamp());
-            if oldest_kept == oldest_partial {
-                return false;
-            }
-            if oldest_partial < oldest_kept {
-                self.abandon_oldest();
-            } else if let Some(handle) = self.kept.pop_front() {
-                self.evict(handle);
-            }
-        }
-        true
-    }
-
-    fn evict(&mut self, handle: Handle) {
-        let Some(stored) = self.store.get(handle) else { return };
-        let (lane, stage) = (stored.lane, stored.stage);
-        self.forget(handle);
-        self.counters.evicted += 1;
-        match (stage, self.lanes.get(lane)) {
-            (Stage::Held, Some(lane)) => {
-                lane.waiting_gone += 1;
-                lane.tidy(&self.store);
-            }
-            (Stage::Ready, _) => self.ready.evicted(),
-            _ => {}
-        }
-    }
 }
 
 /// The moment after which a message of this remaining life must not be yielded. PROTOCOL.md, "Expiry".

@@ -4,10 +4,7 @@
 use std::collections::VecDeque;
 
 use super::store::{Handle, Store};
-use crate::{
-    delivery::Guarantee,
-    wire::message::Numbers,
-};
+use crate::{delivery::Guarantee, wire::message::Numbers};
 
 /// Where the bytes of a ready message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

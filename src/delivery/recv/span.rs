@@ -106,6 +106,11 @@ impl Span {
         self.words.shrink_to_fit();
     }
 
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.words.capacity()
+    }
+
     fn advance(&mut self) {
         while let Some(word) = self.words.front() {
             let offset = self.below % 64;

@@ -90,6 +90,11 @@ impl Stored {
         self.got.len() >= most && self.got.extends(part)
     }
 
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     fn copy(&mut self, offset: u32, bytes: &[u8]) {
         let start = u64::from(offset);
         let part = start..start + bytes.len() as u64;
@@ -221,7 +226,8 @@ impl Store {
     /// Frees a message and keeps its memory for later ones.
     pub(super) fn remove(&mut self, handle: Handle) {
         let free = self.free;
-        let Some(place) = self.slots.get_mut(handle.slot as usize).filter(|slot| slot.stamp == handle.stamp) else {
+        let Some(place) = self.slots.get_mut(handle.slot as usize).filter(|slot| slot.stamp == handle.stamp)
+        else {
             return;
         };
         let Some(mut stored) = place.stored.take() else { return };
@@ -244,6 +250,21 @@ impl Store {
             self.slots = Vec::new();
             self.free = NONE;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn stamps(&self) -> u64 {
+        self.stamps
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_slot(&self, slot: u32) -> bool {
+        self.slots.len() > slot as usize
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.slots.capacity() + self.pool.capacity()
     }
 
     /// An empty buffer for `len` bytes. Never one so much larger that a few charged bytes would hold many: the memory
