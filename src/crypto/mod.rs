@@ -5,6 +5,8 @@
 pub(crate) mod aead;
 pub(crate) mod envelope;
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod interop;
