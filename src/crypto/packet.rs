@@ -616,6 +616,36 @@ mod tests {
     }
 
     #[test]
+    fn late_packets_widen_the_range_of_their_epoch_and_never_narrow_it() {
+        let mut rig = Rig::new();
+        let mut next = channels().0.seal;
+        next.ratchet();
+        let mut packet = |number: u64, stepped: bool| {
+            let key = if stepped { &mut next } else { &mut rig.evil };
+            key.set_next_number(number);
+            sealed(key, CLIENT, b"x")
+        };
+        let steps = [
+            (10, false, true),
+            (5, false, true),
+            // Below the highest of the current epoch, though above the latest.
+            (9, true, false),
+            (20, true, true),
+            // Below what the epoch before it reached, which was noted when it ended.
+            (8, true, false),
+            (15, true, true),
+            // Above the lowest of the current epoch, though below the first.
+            (16, false, false),
+            (14, false, true),
+        ];
+        for (number, stepped, fits) in steps {
+            let packet = packet(number, stepped);
+            let verdict = opened(&mut rig.open, rig.start, &packet).map(|(number, _)| number);
+            assert_eq!(verdict, if fits { Ok(number) } else { Err(Dropped::Epoch) }, "{number}");
+        }
+    }
+
+    #[test]
     fn epoch_bits_of_another_epoch_than_the_key_are_a_failed_open() {
         let mut rig = Rig::new();
         rig.pass(0).unwrap();
