@@ -3,7 +3,10 @@
 //! `0x02, largest, delay (units of 8 microseconds), more (0..=63), first_len - 1, more x (gap - 1, len - 1)`, all
 //! varints. `gap` counts the packets missing between two ranges, `len` those in a range.
 
-use super::{Malformed, NoRoom, codec::{Reader, Writer}};
+use super::{
+    Malformed, NoRoom,
+    codec::{Reader, Writer},
+};
 
 /// Most ranges that one ACK frame carries.
 pub(crate) const MAX_RANGES: usize = 64;

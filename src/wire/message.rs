@@ -13,7 +13,10 @@
 //! ```
 //! NN = 00 explicit, 01 next set, 10 same set, 11 never. `None` always has NN = 00 and no numbers.
 
-use super::{Malformed, NoRoom, codec::{Reader, Writer}};
+use super::{
+    Malformed, NoRoom,
+    codec::{Reader, Writer},
+};
 
 /// What a message is promised. Chosen for each message when it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
