@@ -123,8 +123,10 @@ impl Invite {
 mod tests {
     use std::time::Duration;
 
+    use chacha20::ChaCha8Rng;
+    use rand_core::SeedableRng;
+
     use super::*;
-    use crate::sim::Rng;
 
     #[test]
     fn the_operating_system_gives_different_keys_and_a_clock_that_moves() {
@@ -142,8 +144,8 @@ mod tests {
     #[test]
     fn a_given_environment_is_obeyed() {
         let start = Environment::os().now();
-        let mut given = Environment::new(move || start + Duration::from_secs(7), Rng::seed(1));
+        let mut given = Environment::new(move || start + Duration::from_secs(7), ChaCha8Rng::seed_from_u64(1));
         assert_eq!(given.now(), start + Duration::from_secs(7));
-        assert_eq!(given.try_next_u64(), Environment::new(move || start, Rng::seed(1)).try_next_u64());
+        assert_eq!(given.try_next_u64(), Environment::new(move || start, ChaCha8Rng::seed_from_u64(1)).try_next_u64());
     }
 }

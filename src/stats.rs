@@ -123,6 +123,22 @@ impl Drops {
         );
     }
 
+    /// Adds the counters of another room.
+    pub(crate) fn merge(&mut self, more: &Self) {
+        let Self { length, unopened, duplicate, too_old, epoch, handshake, reflected } = more;
+        for (sum, more) in [
+            (&mut self.length, length),
+            (&mut self.unopened, unopened),
+            (&mut self.duplicate, duplicate),
+            (&mut self.too_old, too_old),
+            (&mut self.epoch, epoch),
+            (&mut self.handshake, handshake),
+            (&mut self.reflected, reflected),
+        ] {
+            *sum = sum.saturating_add(*more);
+        }
+    }
+
     /// All drops together.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -11,7 +11,8 @@ mod testing;
 
 pub use keys::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub(crate) use keys::{InviteKeys, Prologue, derive_invite, dh, paired_env_base};
-pub(crate) use secret::{EntropyError, Secret, hash, hmac, random};
+pub use secret::EntropyError;
+pub(crate) use secret::{Secret, hash, hmac, random};
 
 /// Who sent the first handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

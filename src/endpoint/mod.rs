@@ -10,13 +10,12 @@ mod tests;
 
 use std::{fmt, io, time::Instant};
 
-pub(crate) use self::core::Core;
 pub use self::{core::Session, receiving::Message, sending::Set};
 use crate::{
     config::Config,
     crypto::{Invite, PublicKey, SecretKey},
     delivery::recv::{Handle, Ready},
-    error::{CloseReason, ConfigError, ConnectError, Dropped},
+    error::{ConfigError, ConnectError},
     event::Event,
     os::Environment,
     plain::Plain,

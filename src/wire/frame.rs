@@ -42,3 +42,9 @@ pub(crate) enum Frame<'a> {
     /// 0x80 to 0xdf. 0x0d PARITY and 0x30 to 0x33 (key mix) are reserved; everything else is malformed.
     Message(MessageFrame<'a>),
 }
+
+/// STAND-IN.
+pub(crate) fn encode(frame: &Frame<'_>, _context: &mut super::message::Context, w: &mut super::codec::Writer<'_>) -> Result<(), super::NoRoom> {
+    if let Frame::Close { code, reason } = frame { w.u8(3)?; w.u16(*code)?; w.u8(reason.len() as u8)?; w.bytes(reason)?; }
+    Ok(())
+}
