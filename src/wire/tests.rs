@@ -265,6 +265,7 @@ proptest! {
 
     #[test]
     fn an_accepted_payload_is_the_one_encoding(payload in likely_payload()) {
+        crate::fuzzing::frames(&payload);
         if let Some(again) = again(&payload) {
             prop_assert_eq!(again, payload);
         }
