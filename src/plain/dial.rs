@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand_core::TryCryptoRng;
 
-use crate::connection::Negotiated;
+use crate::{connection::Negotiated, wire::plain::Step};
 
 /// Intervals between hellos in milliseconds; the last one repeats.
 const INTERVALS: [u32; 5] = [250, 500, 1_000, 2_000, 4_000];
@@ -65,14 +65,14 @@ impl Dial {
         self.due |= self.last.is_none_or(|last| now >= last + HURRY);
     }
 
-    /// The echo for the hello that is due now: the peer's id, or 0 if it is not known. Sets the time of the next one.
-    pub(super) fn take_due<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Option<u64> {
+    /// What is due to be said now. Sets the time of the next.
+    pub(super) fn take_due<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Option<Step> {
         if !std::mem::take(&mut self.due) {
             return None;
         }
-        let (echo, millis) = match self.phase {
-            Phase::Sent => (0, INTERVALS.get(self.sent).or(INTERVALS.last()).copied().unwrap_or(CONFIRM_INTERVAL)),
-            Phase::Unconfirmed { peer, .. } => (peer, CONFIRM_INTERVAL),
+        let (step, millis) = match self.phase {
+            Phase::Sent => (Step::Hello, INTERVALS.get(self.sent).or(INTERVALS.last()).copied().unwrap_or(CONFIRM_INTERVAL)),
+            Phase::Unconfirmed { peer, .. } => (Step::Confirm(peer), CONFIRM_INTERVAL),
         };
         // A quarter more or less, so that two sides that started together drift apart. Without randomness the plain
         // interval serves as well.
@@ -80,7 +80,7 @@ impl Dial {
         self.next = now + Duration::from_millis((millis - millis / 4 + spread).into());
         self.last = Some(now);
         self.sent += 1;
-        Some(echo)
+        Some(step)
     }
 
     pub(super) fn tick(&mut self, now: Instant) {

@@ -13,7 +13,7 @@ use crate::{
         frame::{self, Frame, MAX_CLOSE_REASON},
         header::decode_number_32,
         message::Context,
-        plain::{self, HEADER},
+        plain::{Checksum, HEADROOM},
     },
 };
 
@@ -52,7 +52,7 @@ impl Live {
             violations: 0,
             initiated,
             next_number: 0,
-            window: Window1024::default(),
+            window: Window1024::new(),
             max_datagram: negotiated.max_datagram.into(),
             idle_timeout: negotiated.idle_timeout,
             keep_alive: config.keep_alive_for(negotiated.idle_timeout),
@@ -76,19 +76,22 @@ impl Live {
         &mut self,
         now: Instant,
         connection: &mut Connection,
-        app_id: &[u8],
+        checksum: &Checksum,
         out: &mut [u8],
     ) -> usize {
         let largest = self.max_datagram.min(out.len());
-        let Some(room) = out.get_mut(HEADER..largest) else { return 0 };
+        let Some(room) = out.get_mut(HEADROOM..largest) else { return 0 };
         let frames = connection.transmit(now, self.next_number, room);
         if frames == 0 {
             return 0;
         }
-        let len = HEADER + frames;
-        let sealed = out.get_mut(..len).and_then(|datagram| plain::seal(app_id, self.peer, self.next_number, datagram));
+        let len = HEADROOM + frames;
+        let number = self.next_number;
         self.next_number += 1;
-        sealed.map_or(0, |()| len)
+        match out.get_mut(..len).map(|datagram| checksum.seal(self.peer, number, datagram)) {
+            Some(Ok(())) => len,
+            _ => 0,
+        }
     }
 
     pub(super) fn farewell(&self, code: u16, reason: &[u8]) -> Farewell {
@@ -149,13 +152,13 @@ pub(super) struct Farewell {
 
 impl Farewell {
     /// Writes the next copy; `None` when all have left.
-    pub(super) fn write(&mut self, app_id: &[u8], out: &mut [u8]) -> Option<usize> {
+    pub(super) fn write(&mut self, checksum: &Checksum, out: &mut [u8]) -> Option<usize> {
         self.left = self.left.checked_sub(1)?;
         let close = Frame::Close { code: self.code, reason: self.reason.get(..self.len)? };
-        let mut writer = Writer::new(out.get_mut(HEADER..)?);
+        let mut writer = Writer::new(out.get_mut(HEADROOM..)?);
         frame::encode(&close, &mut Context::default(), &mut writer).ok()?;
-        let len = HEADER + writer.written();
-        plain::seal(app_id, self.peer, self.number, out.get_mut(..len)?)?;
+        let len = HEADROOM + writer.written();
+        checksum.seal(self.peer, self.number, out.get_mut(..len)?).ok()?;
         self.number += 1;
         Some(len)
     }

@@ -7,7 +7,10 @@ mod live;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use rand_core::TryCryptoRng;
 
@@ -23,14 +26,13 @@ use crate::{
     event::Event,
     stats::{Drops, Stats, add},
     wire::{
+        Malformed,
         frame::MAX_CLOSE_REASON,
         hello::Hello,
-        plain::{self, Greeting, HEADER, Kind, Opened},
+        plain::{Checksum, Datagram, HEADROOM, Opening, Step},
     },
 };
 
-/// The one version of this protocol.
-const VERSION: u8 = 1;
 /// Violations after which a session ends. PROTOCOL.md, "Violations".
 const MAX_VIOLATIONS: u8 = 8;
 /// Close code of a session that ended for them.
@@ -42,6 +44,7 @@ const SHORTEST_SEALED: usize = 21;
 #[derive(Debug)]
 pub struct Plain {
     config: Config,
+    checksum: Checksum,
     connection: Connection,
     /// Our id in the session that comes next; made when first needed, given up with the session that used it.
     fresh: Option<u64>,
@@ -69,6 +72,7 @@ impl Plain {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
+            checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),
             config,
             fresh: None,
@@ -94,15 +98,17 @@ impl Plain {
         rng: &mut R,
         datagram: &mut [u8],
     ) {
-        let result = match plain::open(&self.config.app_id, datagram) {
-            Some(opened) => {
+        let result = match self.checksum.open(datagram, self.config.handshake_bytes) {
+            Ok(opened) => {
                 self.heard_plain = true;
                 match opened {
-                    Opened::Greeting(greeting) => self.greeted(now, rng, &greeting),
-                    Opened::Packet { session, number, payload } => self.packet(now, session, number, payload),
+                    Datagram::Opening(opening) => self.greeted(now, rng, &opening),
+                    Datagram::Packet { session, truncated, payload } => {
+                        self.packet(now, session, truncated, payload)
+                    }
                 }
             }
-            None => {
+            Err(Malformed) => {
                 self.heard_stranger |= datagram.len() >= SHORTEST_SEALED;
                 Err(Dropped::Unopened)
             }
@@ -117,25 +123,27 @@ impl Plain {
         &mut self,
         now: Instant,
         rng: &mut R,
-        greeting: &Greeting,
+        opening: &Opening,
     ) -> Result<(), Dropped> {
-        let Greeting { kind, own: peer, peer: echo, hello } = *greeting;
+        let Opening { own: peer, step, hello } = *opening;
         let live = self.live.as_ref().map(|live| (live.own, live.peer));
-        if peer == 0 || self.fresh == Some(peer) || live.is_some_and(|(own, _)| own == peer) {
+        if self.fresh == Some(peer) || live.is_some_and(|(own, _)| own == peer) {
             return Err(Dropped::Reflected);
         }
-        let negotiated = self.negotiate(&hello).ok_or(Dropped::Handshake)?;
-        let knows_us = self.fresh == Some(echo);
-        match kind {
-            Kind::Answer if knows_us && self.dial.is_some() => self.answered(now, rng, peer, negotiated),
-            Kind::Answer => return Err(Dropped::Handshake),
+        let knows_us = |echo: u64| self.fresh == Some(echo);
+        match step {
+            Step::Answer(echo) if knows_us(echo) && self.dial.is_some() => {
+                self.answered(now, rng, peer, self.negotiate(&hello));
+            }
+            Step::Answer(_) => return Err(Dropped::Handshake),
             // The peer waits for our first packet.
-            Kind::Hello if live == Some((echo, peer)) => self.connection.ping(now),
-            Kind::Hello if knows_us => self.confirmed(now, rng, peer, negotiated),
-            // A copy of the hello that began the live session.
-            Kind::Hello if live.is_some_and(|(_, known)| known == peer) => return Err(Dropped::Handshake),
-            Kind::Hello if self.closed == Some(CloseReason::ClosedHere) => return Err(Dropped::Handshake),
-            Kind::Hello => {
+            Step::Confirm(echo) if live == Some((echo, peer)) => self.connection.ping(now),
+            Step::Confirm(echo) if knows_us(echo) => self.confirmed(now, rng, peer, self.negotiate(&hello)),
+            // A late copy of what began the live session.
+            _ if live.is_some_and(|(_, known)| known == peer) => return Err(Dropped::Handshake),
+            // After its `close` the application decides when to talk again.
+            _ if self.closed == Some(CloseReason::ClosedHere) => return Err(Dropped::Handshake),
+            Step::Hello | Step::Confirm(_) => {
                 if self.own_id(rng).is_some() {
                     self.answer = Some(peer);
                 }
@@ -181,7 +189,7 @@ impl Plain {
     }
 
     /// A packet of the live session, or the first one of the session that we dialled.
-    fn packet(&mut self, now: Instant, session: u64, number: u32, payload: &[u8]) -> Result<(), Dropped> {
+    fn packet(&mut self, now: Instant, session: u64, truncated: u32, payload: &[u8]) -> Result<(), Dropped> {
         if self.live.as_ref().is_none_or(|live| live.own != session) {
             let phase = self.dial.as_ref().map(|dial| dial.phase);
             let (true, Some(Phase::Unconfirmed { peer, negotiated, .. })) = (self.fresh == Some(session), phase)
@@ -191,11 +199,11 @@ impl Plain {
             self.go_live(now, session, peer, &negotiated, true);
         }
         let Some(live) = &mut self.live else { return Err(Dropped::Unopened) };
-        let number = live.accept(number)?;
+        let number = live.accept(truncated)?;
         if self.dial.as_ref().is_some_and(|dial| dial.background && matches!(dial.phase, Phase::Sent)) {
             self.dial = None;
         }
-        match self.connection.receive(now, number, payload, HEADER) {
+        match self.connection.receive(now, number, payload, HEADROOM) {
             Ok(received) => {
                 if let Some(closing) = received.close {
                     self.end(CloseReason::ClosedByPeer { code: closing.code });
@@ -268,32 +276,16 @@ impl Plain {
         }
     }
 
-    fn own_hello(&self) -> Hello {
-        Hello {
-            min_version: VERSION,
-            max_version: VERSION,
-            flags: 0,
-            max_datagram: self.config.max_datagram_bytes,
-            idle_timeout_ms: u32::try_from(self.config.idle_timeout.as_millis()).unwrap_or(u32::MAX),
-            max_fragments: self.config.max_fragments,
-            max_message: self.config.max_message_bytes,
+    /// The smaller of each pair of limits. PROTOCOL.md, "Hello".
+    fn negotiate(&self, peer: &Hello) -> Negotiated {
+        let agreed = Hello::new(&self.config).agreed(peer);
+        Negotiated {
+            idle_timeout: Duration::from_millis(agreed.idle_timeout_ms.into()),
+            max_datagram: agreed.max_datagram,
+            max_fragments: agreed.max_fragments,
+            max_message: agreed.max_message,
+            overhead: HEADROOM,
         }
-    }
-
-    /// The smaller of each pair of limits. `None` if the peer's are out of range. PROTOCOL.md, "Hello".
-    fn negotiate(&self, peer: &Hello) -> Option<Negotiated> {
-        let own = self.own_hello();
-        let speaks = peer.min_version <= VERSION && VERSION <= peer.max_version;
-        if !speaks || peer.max_datagram < self.config.handshake_bytes {
-            return None;
-        }
-        Some(Negotiated {
-            idle_timeout: std::time::Duration::from_millis(own.idle_timeout_ms.min(peer.idle_timeout_ms).into()),
-            max_datagram: own.max_datagram.min(peer.max_datagram),
-            max_fragments: own.max_fragments.min(peer.max_fragments),
-            max_message: own.max_message.min(peer.max_message),
-            overhead: HEADER,
-        })
     }
 
     // ---- one datagram out ----
@@ -305,26 +297,29 @@ impl Plain {
         out: &mut [u8],
     ) -> usize {
         if let Some(farewell) = &mut self.farewell {
-            if let Some(len) = farewell.write(&self.config.app_id, out) {
+            if let Some(len) = farewell.write(&self.checksum, out) {
                 return len;
             }
             self.farewell = None;
         }
         if let (Some(peer), Some(own)) = (self.answer.take(), self.fresh) {
-            return self.greet(Kind::Answer, own, peer, out);
+            return self.open_with(own, Step::Answer(peer), out);
         }
         if let (Some(dial), Some(own)) = (&mut self.dial, self.fresh) {
-            if let Some(peer) = dial.take_due(now, rng) {
-                return self.greet(Kind::Hello, own, peer, out);
+            if let Some(step) = dial.take_due(now, rng) {
+                return self.open_with(own, step, out);
             }
         }
         let Some(live) = &mut self.live else { return 0 };
-        live.write(now, &mut self.connection, &self.config.app_id, out)
+        live.write(now, &mut self.connection, &self.checksum, out)
     }
 
-    fn greet(&self, kind: Kind, own: u64, peer: u64, out: &mut [u8]) -> usize {
-        let greeting = Greeting { kind, own, peer, hello: self.own_hello() };
-        plain::seal_greeting(&self.config.app_id, &greeting, out).unwrap_or(0)
+    fn open_with(&self, own: u64, step: Step, out: &mut [u8]) -> usize {
+        let opening = Opening { own, step, hello: Hello::new(&self.config) };
+        let Ok(datagram) = self.checksum.seal_opening(&opening) else { return 0 };
+        let Some(room) = out.get_mut(..datagram.len()) else { return 0 };
+        room.copy_from_slice(&datagram);
+        datagram.len()
     }
 
     // ---- time ----
