@@ -51,6 +51,7 @@ pub(crate) struct Connection {
     ready: VecDeque<Ready>,
     last_received: Option<Instant>,
     unanswered: Option<Instant>,
+    probe: Option<Instant>,
 }
 
 const RTO: Duration = Duration::from_millis(200);
@@ -58,7 +59,7 @@ const RTO: Duration = Duration::from_millis(200);
 impl Connection {
     pub(crate) fn new(config: &Config) -> Self {
         Self { config: config.clone(), started: false, room: 1000, next_id: 1, out: VecDeque::new(), written: Vec::new(), set: false,
-            flush: false, acks: Vec::new(), ack_at: None, ping: false, seen: Vec::new(), ready: VecDeque::new(), last_received: None, unanswered: None }
+            flush: false, acks: Vec::new(), ack_at: None, ping: false, seen: Vec::new(), ready: VecDeque::new(), last_received: None, unanswered: None, probe: None }
     }
     pub(crate) fn start(&mut self, now: Instant, n: &Negotiated, _first: u64) {
         self.started = true; self.room = usize::from(n.max_datagram) - n.overhead; self.flush = true;
@@ -92,7 +93,7 @@ impl Connection {
                 _ => return Err(Violation::Malformed),
             }
         }
-        self.last_received = Some(now); self.unanswered = None;
+        self.last_received = Some(now); self.unanswered = None; self.probe = None;
         Ok(received)
     }
     pub(crate) fn transmit(&mut self, now: Instant, _number: u64, room: &mut [u8]) -> usize {
@@ -114,12 +115,16 @@ impl Connection {
         v.len()
     }
     pub(crate) fn skip(&mut self, _now: Instant, _number: u64) {}
-    pub(crate) fn handle_timeout(&mut self, _now: Instant) {}
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.started && self.probe.or(self.unanswered).is_some_and(|at| now >= at + RTO) && self.unanswered.is_some() { self.ping = true; self.probe = Some(now); }
+        if self.unanswered.is_none() { self.probe = None; }
+    }
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if !self.started { return None; }
         let resend = self.out.iter().filter_map(|m| m.sent).min().map(|s| s + RTO);
         let ack = if self.acks.is_empty() { None } else { self.ack_at };
-        [resend, ack].into_iter().flatten().min()
+        let probe = self.unanswered.map(|at| self.probe.unwrap_or(at) + RTO);
+        [resend, ack, probe].into_iter().flatten().min()
     }
     pub(crate) fn ping(&mut self, _now: Instant) { self.ping = true; }
     pub(crate) fn pto(&self) -> Duration { RTO }

@@ -147,10 +147,9 @@ impl<U: UdpLike> Endpoint<U, Plain> {
         Self::make_plain(socket, config, environment)
     }
 
-    fn make_plain(socket: U, config: Config, mut environment: Environment) -> Result<Self, StartError> {
+    fn make_plain(socket: U, config: Config, environment: Environment) -> Result<Self, StartError> {
         let largest = config.max_datagram_bytes;
-        let now = environment.now();
-        let core = Plain::new(config, now, &mut environment)?;
+        let core = Plain::new(config)?;
         Self::assemble(socket, core, environment, largest)
     }
 }
@@ -203,7 +202,7 @@ impl<U: UdpLike> SealedEndpoint<U> {
     ) -> Result<Self, StartError> {
         let largest = config.max_datagram_bytes;
         let now = environment.now();
-        let core = Sealed::new(credentials, config, now, &mut environment)?;
+        let core = Sealed::new(credentials, config, now)?;
         Self::assemble(socket, core, environment, largest)
     }
 }

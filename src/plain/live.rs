@@ -46,6 +46,7 @@ impl Live {
         config: &Config,
         initiated: bool,
     ) -> Self {
+        let keep_alive = config.keep_alive_for(negotiated.idle_timeout);
         Self {
             own,
             peer,
@@ -55,7 +56,9 @@ impl Live {
             window: Window1024::new(),
             max_datagram: negotiated.max_datagram.into(),
             idle_timeout: negotiated.idle_timeout,
-            keep_alive: config.keep_alive_for(negotiated.idle_timeout),
+            // The side that answered waits a little longer: a ping and its acknowledgement keep both ways open, so one
+            // side's is enough.
+            keep_alive: if initiated { keep_alive } else { keep_alive + keep_alive / 4 },
             last_ping: now,
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     crypto::PublicKey,
     error::{CloseReason, ConfigError, ConnectError, Dropped, Hint, Violation},
     event::Event,
-    stats::{Drops, Stats, add},
+    stats::{Drops, add},
     wire::{
         Malformed,
         frame::MAX_CLOSE_REASON,
@@ -35,7 +35,8 @@ use crate::{
 
 /// Violations after which a session ends. PROTOCOL.md, "Violations".
 const MAX_VIOLATIONS: u8 = 8;
-/// Close code of a session that ended for them.
+/// Close codes from here on are the protocol's own. PROTOCOL.md, "Close".
+const FIRST_OWN_CODE: u16 = 0xff00;
 const CODE_VIOLATION: u16 = 0xfffe;
 /// No sealed packet is shorter, so a shorter stray says nothing about who is at the other end.
 const SHORTEST_SEALED: usize = 21;
@@ -65,11 +66,7 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub(crate) fn new<R: TryCryptoRng + ?Sized>(
-        config: Config,
-        _now: Instant,
-        _rng: &mut R,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
             checksum: Checksum::new(&config.app_id),
@@ -378,6 +375,7 @@ impl Plain {
             return;
         }
         let reason = reason.get(..MAX_CLOSE_REASON).unwrap_or(reason);
+        let code = code.min(FIRST_OWN_CODE - 1);
         self.farewell = self.live.as_ref().map(|live| live.farewell(code, reason));
         self.end(CloseReason::ClosedHere);
     }
@@ -414,8 +412,11 @@ impl Plain {
         &mut self.connection
     }
 
-    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
-        stats.drops.merge(&self.drops);
-        stats.violations = self.violations;
+    pub(crate) fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    pub(crate) fn violations(&self) -> u64 {
+        self.violations
     }
 }

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use rand_core::TryCryptoRng;
 
-use crate::{config::Config, connection::Connection, crypto::{Invite, PublicKey, SecretKey}, error::{CloseReason, ConfigError, ConnectError}, event::Event, stats::Stats};
+use crate::{config::Config, connection::Connection, crypto::{Invite, PublicKey, SecretKey}, error::{CloseReason, ConfigError, ConnectError}, event::Event, stats::Drops};
 
 /// Stub.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ impl Credentials {
 
 /// Stub.
 #[derive(Debug)]
-pub struct Sealed { connection: Connection }
+pub struct Sealed { connection: Connection, drops: Drops }
 
 impl Sealed {
-    pub(crate) fn new<R: TryCryptoRng + ?Sized>(_credentials: Credentials, config: Config, _now: Instant, _rng: &mut R) -> Result<Self, ConfigError> {
+    pub(crate) fn new(_credentials: Credentials, config: Config, _now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self { connection: Connection::new(&config) })
+        Ok(Self { connection: Connection::new(&config), drops: Drops::default() })
     }
     pub(crate) fn handle_datagram<R: TryCryptoRng + ?Sized>(&mut self, _now: Instant, _rng: &mut R, _datagram: &mut [u8]) {}
     pub(crate) fn poll_transmit<R: TryCryptoRng + ?Sized>(&mut self, _now: Instant, _rng: &mut R, _out: &mut [u8]) -> usize { 0 }
@@ -40,5 +40,7 @@ impl Sealed {
     pub(crate) fn closed(&self) -> Option<CloseReason> { None }
     pub(crate) fn handshake_hash(&self) -> Option<[u8; 32]> { None }
     pub(crate) fn peer_key(&self) -> Option<PublicKey> { None }
-    pub(crate) fn fill_stats(&self, _stats: &mut Stats) {}
+    pub(crate) fn drops(&self) -> &Drops { &self.drops }
+    pub(crate) fn violations(&self) -> u8 { 0 }
+    pub(crate) fn epoch(&self) -> u32 { 0 }
 }
