@@ -181,6 +181,10 @@ impl Psk {
         Self(Secret::take(&mut bytes))
     }
 
+    pub(crate) fn from_rng<R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<Self, EntropyError> {
+        random_secret(rng).map(Self)
+    }
+
     pub(crate) const fn secret(&self) -> &Secret<32> {
         &self.0
     }

@@ -28,7 +28,8 @@ pub(crate) use noise::{Handshake, Keys, NoiseError, Split};
 pub(crate) use packet::{OpenKeys, Opened, SealError, SealKey};
 pub(crate) use pattern::Pattern;
 pub(crate) use schedule::Channel;
-pub(crate) use secret::{EntropyError, Secret, hash, hmac, random};
+pub use secret::EntropyError;
+pub(crate) use secret::{Secret, hash, hmac, random};
 
 /// Who sent the first handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
