@@ -87,7 +87,11 @@ pub fn sealed_frames(data: &[u8]) {
                 }
             }
         }
-        assert!(connection.held_bytes() <= (64 << 10) + (16 << 10) + 4_096, "{} bytes held", connection.held_bytes());
+        assert!(
+            connection.held_bytes() <= (64 << 10) + (16 << 10) + 4_096,
+            "{} bytes held",
+            connection.held_bytes()
+        );
         if violations >= 8 {
             break;
         }

@@ -3,10 +3,10 @@
 //! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
 mod receive;
-mod timers;
-mod transmit;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod transmit;
 
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ pub(crate) struct Connection {
     last_received: Option<Instant>,
     unanswered: Option<Instant>,
     last_ack_ping: Option<Instant>,
+    /// Messages that were queued before the session and are too long for it.
+    refused: Vec<MessageId>,
     /// What earlier sessions counted.
     late_parts_before: u64,
     stale_before: u64,
@@ -95,6 +97,7 @@ impl Connection {
             last_received: None,
             unanswered: None,
             last_ack_ping: None,
+            refused: Vec::new(),
             late_parts_before: 0,
             stale_before: 0,
             duplicates_before: 0,
@@ -127,7 +130,7 @@ impl Connection {
         let by_fragments = piece.saturating_mul(usize::from(negotiated.max_fragments));
         // PROTOCOL.md, "Flow control": what each side may send before it hears a WINDOW.
         let initial = u64::from(max_message) + MESSAGE_OVERHEAD as u64;
-        self.send.start((max_message as usize).min(by_fragments), initial);
+        self.refused = self.send.start((max_message as usize).min(by_fragments), initial);
         self.window_due = self.recv.window_limit() > initial;
         self.started = true;
         self.flush = true;
@@ -158,7 +161,12 @@ impl Connection {
 
     // ---- messages out ----
 
-    pub(crate) fn send(&mut self, lane: u8, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
+    pub(crate) fn send(
+        &mut self,
+        lane: u8,
+        guarantee: Guarantee,
+        bytes: &[u8],
+    ) -> Result<MessageId, SendError> {
         self.send.send(lane, guarantee, bytes)
     }
 
@@ -237,6 +245,12 @@ impl Connection {
     }
 
     // ---- what the room above asks ----
+
+    /// Messages that were queued before the session began and that the peer does not take, and the largest length for
+    /// `Delivery` that it does. Empty when asked again.
+    pub(crate) fn take_refused(&mut self) -> (Vec<MessageId>, usize) {
+        (std::mem::take(&mut self.refused), self.send.max_len(Guarantee::Delivery))
+    }
 
     /// Queues a PING.
     pub(crate) fn ping(&mut self, _now: Instant) {

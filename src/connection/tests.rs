@@ -102,7 +102,8 @@ impl Pair {
             self.sizes.push(len);
             let copies = if self.dice.chance(self.link.duplicates) { 2 } else { 1 };
             for _ in 0..copies {
-                let jitter = if self.link.jitter_ms == 0 { 0 } else { self.dice.next() % self.link.jitter_ms };
+                let jitter =
+                    if self.link.jitter_ms == 0 { 0 } else { self.dice.next() % self.link.jitter_ms };
                 let at = self.now + MS * u32::try_from(self.link.delay_ms + jitter).unwrap();
                 if !self.blocked && !self.dice.chance(self.link.loss) {
                     self.order += 1;
@@ -144,7 +145,13 @@ impl Pair {
             let arrival = self.flying.peek().map(|Reverse(first)| first.0);
             let next = [deadline, arrival].into_iter().flatten().min().unwrap_or(until).min(until);
             // A deadline that stays in the past would be a busy loop for the user.
-            self.now = if next > self.now { next } else if arrival.is_some_and(|at| at <= self.now) { self.now } else { self.now + MS };
+            self.now = if next > self.now {
+                next
+            } else if arrival.is_some_and(|at| at <= self.now) {
+                self.now
+            } else {
+                self.now + MS
+            };
             if self.now >= until {
                 self.now = until;
                 break;
@@ -263,8 +270,10 @@ fn large_messages_arrive_whole_under_loss() {
         let link = Link { loss: 200, duplicates: 20, delay_ms: 15, jitter_ms: 10 };
         let mut pair = Pair::new(seed, link, &Config::default());
         let sizes = [0, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
-        let messages: Vec<Vec<u8>> =
-            sizes.iter().map(|&len| (0..len).map(|at| (at as u64 * 31 + len as u64) as u8).collect()).collect();
+        let messages: Vec<Vec<u8>> = sizes
+            .iter()
+            .map(|&len| (0..len).map(|at| (at as u64 * 31 + len as u64) as u8).collect())
+            .collect();
         for message in &messages {
             pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
         }

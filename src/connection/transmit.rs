@@ -39,9 +39,8 @@ impl Connection {
         let mut contents = 0;
         let mut eliciting = false;
         // 2. Acknowledgements go first: they never wait, and they ride on whatever leaves.
-        if self.acks.is_pending()
-            && let Ok(Some(largest)) = self.acks.write(now, &mut writer)
-        {
+        let acked = if self.acks.is_pending() { self.acks.write(now, &mut writer) } else { Ok(None) };
+        if let Ok(Some(largest)) = acked {
             self.sent.push_content(Content::Ack { largest });
             contents += 1;
             self.ping |= self.old_ranges_weigh(now);

@@ -45,7 +45,9 @@ impl Acks {
     /// Forgets what lies at or below `number`: the peer has seen it acknowledged.
     pub(crate) fn forget_up_to(&mut self, number: u64) {
         // The newest range stays whole, so that the frame always has a largest number to name.
-        while self.ranges.len() > 1 && self.ranges.iter().next().is_some_and(|oldest| oldest.end <= number + 1) {
+        while self.ranges.len() > 1
+            && self.ranges.iter().next().is_some_and(|oldest| oldest.end <= number + 1)
+        {
             self.ranges.pop_first();
         }
     }

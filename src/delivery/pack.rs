@@ -164,8 +164,9 @@ impl Packet<'_, '_> {
     }
 
     fn fits_whole(&self, message: &Outgoing) -> bool {
-        frame(message, 0, message.bytes.len())
-            .is_some_and(|whole| message::fitting(&whole, self.context, self.writer.room()) == whole.bytes.len())
+        frame(message, 0, message.bytes.len()).is_some_and(|whole| {
+            message::fitting(&whole, self.context, self.writer.room()) == whole.bytes.len()
+        })
     }
 
     /// Which part of `start..end` of the message fits into this packet as one frame.

@@ -217,10 +217,8 @@ impl SentPackets {
         }
         let grew = largest > self.largest_acked;
         self.largest_acked = self.largest_acked.max(largest);
-        if let Some((number, sent)) = sample
-            && grew
-            && Some(number) == largest
-        {
+        // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
+        if let Some((_, sent)) = sample.filter(|&(number, _)| grew && Some(number) == largest) {
             self.rtt.sample(now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
         }
         if newly {
@@ -261,12 +259,14 @@ impl SentPackets {
                     self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                     self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
                     newly = true;
-                    *sample = (*sample).max(Some((range.start().max(&self.first) + offset as u64, packet.sent)));
+                    *sample =
+                        (*sample).max(Some((range.start().max(&self.first) + offset as u64, packet.sent)));
                 }
                 State::Lost(since) => {
                     newly = true;
                     let parts = self.contents.range(packet.contents(self.contents_first));
-                    self.late_parts += parts.filter(|content| matches!(content, Content::Part { .. })).count() as u64;
+                    self.late_parts +=
+                        parts.filter(|content| matches!(content, Content::Part { .. })).count() as u64;
                     late = Some((range.start().max(&self.first) + offset as u64, since));
                 }
                 State::Settled => {}

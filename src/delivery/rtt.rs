@@ -25,7 +25,8 @@ impl Rtt {
     pub(crate) fn sample(&mut self, sample: Duration, ack_delay: Duration) {
         self.latest = sample;
         if !self.measured {
-            *self = Self { latest: sample, min: sample, smoothed: sample, variance: sample / 2, measured: true };
+            *self =
+                Self { latest: sample, min: sample, smoothed: sample, variance: sample / 2, measured: true };
             return;
         }
         self.min = self.min.min(sample);

@@ -28,6 +28,8 @@ struct Limits {
 /// Messages on their way out.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
+    own_limits: Limits,
+    /// The same, cut down to what the session's peer takes.
     limits: Limits,
     new_set_unsent: NewSetUnsent,
     pub(super) slab: Slab,
@@ -52,13 +54,15 @@ pub(super) const HEAD_GUESS: usize = 3;
 
 impl SendQueue {
     pub(crate) fn new(config: &Config) -> Self {
+        let limits = Limits {
+            bytes: config.send_queue_bytes,
+            messages: config.send_queue_messages,
+            delivery: config.max_message_bytes as usize,
+            unreliable: config.max_unreliable_bytes as usize,
+        };
         Self {
-            limits: Limits {
-                bytes: config.send_queue_bytes,
-                messages: config.send_queue_messages,
-                delivery: config.max_message_bytes as usize,
-                unreliable: config.max_unreliable_bytes as usize,
-            },
+            own_limits: limits,
+            limits,
             new_set_unsent: config.new_set_unsent,
             slab: Slab::default(),
             lanes: Vec::new(),
@@ -73,11 +77,32 @@ impl SendQueue {
         }
     }
 
-    /// A session begins: the smaller of both sides' limits hold from now on.
-    pub(crate) fn start(&mut self, max_message: usize, window: u64) {
-        self.limits.delivery = self.limits.delivery.min(max_message);
-        self.limits.unreliable = self.limits.unreliable.min(max_message);
+    /// A session begins: the smaller of both sides' limits hold from now on. Messages that were queued before and are
+    /// too long for it are dropped and named.
+    pub(crate) fn start(&mut self, max_message: usize, window: u64) -> Vec<MessageId> {
+        self.limits.delivery = self.own_limits.delivery.min(max_message);
+        self.limits.unreliable = self.own_limits.unreliable.min(max_message);
         self.window_limit = window;
+        let Self { slab, lanes, limits, unsent_bytes, .. } = self;
+        let mut refused = Vec::new();
+        for lane in lanes {
+            for queue in [&mut lane.ordered, &mut lane.unordered] {
+                queue.retain(|&slot| {
+                    let Some(message) = slab.get(slot) else { return false };
+                    let reliable = message.guarantee == Guarantee::Delivery;
+                    let max = if reliable { limits.delivery } else { limits.unreliable };
+                    let (id, len) = (MessageId(message.id), message.bytes.len());
+                    if len > max {
+                        *unsent_bytes = unsent_bytes.saturating_sub(len + HEAD_GUESS);
+                        refused.push(id);
+                        slab.remove(slot);
+                    }
+                    len <= max
+                });
+            }
+        }
+        refused.sort_unstable();
+        refused
     }
 
     /// Where the lane stands in `lanes`; it is made on first use.
@@ -113,7 +138,12 @@ impl SendQueue {
     }
 
     /// Queues a copy of `bytes` as one message.
-    pub(crate) fn send(&mut self, lane: u8, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
+    pub(crate) fn send(
+        &mut self,
+        lane: u8,
+        guarantee: Guarantee,
+        bytes: &[u8],
+    ) -> Result<MessageId, SendError> {
         if !self.building.is_empty() {
             return Err(SendError::Unsent { len: self.building.len() });
         }
@@ -250,9 +280,8 @@ impl SendQueue {
     /// Every byte of a `Delivery` arrived.
     fn release(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
-        if let (lane, Some(Numbers::Delivery { index, .. })) = (message.lane, message.numbers)
-            && let Some(lane) = self.lanes.iter_mut().find(|known| known.lane == lane)
-        {
+        let lane = self.lanes.iter_mut().find(|known| known.lane == message.lane);
+        if let (Some(lane), Some(Numbers::Delivery { index, .. })) = (lane, message.numbers) {
             lane.on_acked(index);
         }
         self.slab.remove(slot);
@@ -280,6 +309,7 @@ impl SendQueue {
         self.unsent_bytes = 0;
         self.window_used = 0;
         self.window_limit = 0;
+        self.limits = self.own_limits;
         undelivered
     }
 

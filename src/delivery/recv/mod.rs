@@ -292,7 +292,6 @@ impl RecvQueue {
     pub(crate) fn unreliable_used(&self) -> usize {
         self.unreliable_used
     }
-
 }
 
 /// The moment after which a message of this remaining life must not be yielded. PROTOCOL.md, "Expiry".
