@@ -12,6 +12,8 @@ mod store;
 mod whole;
 
 #[cfg(test)]
+mod ancestors;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
