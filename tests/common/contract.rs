@@ -156,7 +156,9 @@ fn open_lanes(sent: &[Sent], skipped: &BTreeSet<u64>) -> BTreeMap<u8, Lane> {
 impl Lane {
     fn step(&mut self, position: usize, message: &Sent, broken: &mut Vec<String>) {
         if let Some((earlier, count)) = self.owed.first_key_value().filter(|(set, _)| **set < message.set) {
-            broken.push(format!("yield {position}: {message:?} did not wait for {count} Delivery of set {earlier}"));
+            broken.push(format!(
+                "yield {position}: {message:?} did not wait for {count} Delivery of set {earlier}"
+            ));
         }
         if let Some(highest) = self.highest.filter(|&highest| highest > message.set) {
             broken.push(format!("yield {position}: {message:?} came after something of set {highest}"));
@@ -179,7 +181,8 @@ mod contract_tests {
 
     fn sent() -> Vec<Sent> {
         let message = |(id, (promise, set))| Sent { promise, lane: 0, set, id };
-        let promises = [(Delivery, 0), (None, 0), (Order, 0), (Delivery, 0), (Order, 1), (Delivery, 2), (Order, 3)];
+        let promises =
+            [(Delivery, 0), (None, 0), (Order, 0), (Delivery, 0), (Order, 1), (Delivery, 2), (Order, 3)];
         (0..).zip(promises).map(message).collect()
     }
 

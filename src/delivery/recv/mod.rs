@@ -31,9 +31,7 @@ use self::{
     store::{Stage, Store},
 };
 pub(crate) use self::{
-    lane::MAX_SKIP_GAPS,
     ready::{Place, Ready},
-    span::MAX_INDEX_SPAN,
     store::Handle,
 };
 use crate::{
@@ -41,6 +39,11 @@ use crate::{
     error::Violation,
     wire::message::{MessageFrame, Numbers, Part},
 };
+
+/// How far an index may lie above the lowest unsettled one of its lane. PROTOCOL.md, "Limits".
+pub(crate) const MAX_INDEX_SPAN: u64 = 65_536;
+/// Most gaps of skipped indexes above the lowest unsettled one of a lane. PROTOCOL.md, "Limits".
+pub(crate) const MAX_SKIP_GAPS: usize = 64;
 
 /// The limits of a receiving half, after both sides have named theirs.
 #[derive(Clone, Copy, Debug)]
@@ -294,7 +297,6 @@ impl RecvQueue {
     pub(crate) fn unreliable_used(&self) -> usize {
         self.unreliable_used
     }
-
 }
 
 /// The moment after which a message of this remaining life must not be yielded. PROTOCOL.md, "Expiry".

@@ -115,7 +115,9 @@ impl Model {
 
     fn expire(&mut self, now: Instant) {
         for lane in self.lanes.values_mut() {
-            lane.give_up(|message| message.arrived.is_none() && message.began + Duration::from_secs(2) <= now);
+            lane.give_up(|message| {
+                message.arrived.is_none() && message.began + Duration::from_secs(2) <= now
+            });
         }
     }
 
@@ -154,7 +156,9 @@ impl Model {
             self.yields.push((lane_number, guarantee, message.bytes.into_iter().flatten().collect()));
         }
         let highest_set = lane.highest_set;
-        lane.give_up(|message| matches!(message.numbers, Numbers::Order { set, .. } if Some(set) < highest_set));
+        lane.give_up(
+            |message| matches!(message.numbers, Numbers::Order { set, .. } if Some(set) < highest_set),
+        );
     }
 }
 
@@ -347,7 +351,9 @@ impl Session<'_> {
     }
 
     fn skip(&mut self, letter: usize) {
-        let Letter { lane, numbers: Numbers::Delivery { index, .. }, .. } = self.letters[letter] else { return };
+        let Letter { lane, numbers: Numbers::Delivery { index, .. }, .. } = self.letters[letter] else {
+            return;
+        };
         let expected = self.model.skip(self.rig.now, lane, index);
         assert_eq!(self.rig.queue.skip(self.rig.now, lane, index, 64), Ok(expected));
         if expected == Answer::Skipped {
@@ -393,7 +399,8 @@ fn yields(session: &Session<'_>) -> Vec<Yielded> {
 fn network(plan: &Plan, letters: &[Letter], dice: &mut Dice) -> Vec<Piece> {
     let mut arrivals = Vec::new();
     for letter in 0..letters.len() {
-        let may_repeat = letters[letter].id.is_some() || matches!(letters[letter].numbers, Numbers::Delivery { .. });
+        let may_repeat =
+            letters[letter].id.is_some() || matches!(letters[letter].numbers, Numbers::Delivery { .. });
         let rounds = 1 + u64::from(may_repeat && dice.percent(plan.copies));
         for _ in 0..rounds {
             for piece in cut(letters, letter, dice) {
@@ -486,7 +493,13 @@ fn sets_of_every_size_agree_with_the_model() {
         for index in 0..2 * size {
             let set = index / size;
             let numbers = Numbers::Delivery { set, base: set * size, index };
-            letters.push(Letter { lane: 0, numbers, id: None, life: None, bytes: contract::payload(index, 8) });
+            letters.push(Letter {
+                lane: 0,
+                numbers,
+                id: None,
+                life: None,
+                bytes: contract::payload(index, 8),
+            });
             sent.push(Sent { promise: Promise::Delivery, lane: 0, set, id: index });
         }
         let (model, log, skipped) = (Model::default(), Vec::new(), Vec::new());

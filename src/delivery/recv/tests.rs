@@ -83,8 +83,10 @@ impl Rig {
         message: &[u8],
         range: std::ops::Range<usize>,
     ) -> Result<(), Violation> {
-        let part =
-            Part::Fragment { offset: range.start.try_into().unwrap(), total: message.len().try_into().unwrap() };
+        let part = Part::Fragment {
+            offset: range.start.try_into().unwrap(),
+            total: message.len().try_into().unwrap(),
+        };
         self.insert(frame(numbers, id, part, &message[range]))
     }
 
@@ -489,7 +491,10 @@ fn a_skipped_index_makes_nobody_wait() {
     assert_eq!(rig.texts(), ["o1", "d2"]);
     rig.whole(delivery(0, 0, 0), "late").unwrap();
     assert_eq!(rig.log.len(), 2);
-    assert_eq!([0, 1, 2].map(|index| rig.skip(index).unwrap()), [Answer::Skipped, Answer::Skipped, Answer::Have]);
+    assert_eq!(
+        [0, 1, 2].map(|index| rig.skip(index).unwrap()),
+        [Answer::Skipped, Answer::Skipped, Answer::Have]
+    );
     assert_eq!(rig.queue.window_limit(), (4 << 20) + 66 + 100 + 100);
 }
 
@@ -574,7 +579,8 @@ fn the_life_of_a_cut_message_counts_from_its_fragments() {
     let message = long(1_000);
     for numbers in [Numbers::None, order(1, 0), delivery(2, 0, 0)] {
         for (offset, life) in [(0, 50), (500, 1_000)] {
-            let id = Some(1).filter(|_| numbers != delivery(2, 0, 0)).map(|_| u64::from(numbers != Numbers::None));
+            let id =
+                Some(1).filter(|_| numbers != delivery(2, 0, 0)).map(|_| u64::from(numbers != Numbers::None));
             let part = Part::Fragment { offset, total: 1_000 };
             let bytes = &message[offset as usize..][..500];
             rig.insert(MessageFrame { life: Some(life), ..frame(numbers, id, part, bytes) }).unwrap();
@@ -594,7 +600,9 @@ fn an_ordered_flow_is_lent_in_place_and_stores_nothing() {
     let mut queue = RecvQueue::new(limits());
     let rig = Rig::new(limits());
     for number in 0..1_000 {
-        queue.insert(rig.now, &frame(delivery(number, number, number), None, Part::Whole, b"abcd"), 17).unwrap();
+        queue
+            .insert(rig.now, &frame(delivery(number, number, number), None, Part::Whole, b"abcd"), 17)
+            .unwrap();
         let ready = queue.pop().unwrap();
         let place = Place::Datagram { start: 17, len: 4 };
         assert_eq!(ready, Ready { guarantee: Guarantee::Delivery, lane: 0, set: Some(number), place });
@@ -612,7 +620,9 @@ fn detaching_keeps_every_message_and_their_order() {
         rig.queue.insert(rig.now, &frame(numbers, None, Part::Whole, &datagram[at..at + 3]), at).unwrap();
     }
     rig.queue.insert(rig.now, &frame(delivery(2, 1, 1), None, Part::Whole, b"in between"), 0).unwrap();
-    let Some(Ready { place: Place::Datagram { start: 2, len: 3 }, .. }) = rig.queue.pop() else { panic!("order") };
+    let Some(Ready { place: Place::Datagram { start: 2, len: 3 }, .. }) = rig.queue.pop() else {
+        panic!("order")
+    };
     rig.queue.detach(datagram);
     assert!(!rig.queue.has_in_place());
     rig.take(&[]);

@@ -10,7 +10,7 @@ use super::{
     late_after,
     ready::{Place, Turn},
     span::Standing,
-    store::{Stage, Stored},
+    store::Stage,
 };
 use crate::{
     error::Violation,
