@@ -184,7 +184,8 @@ impl RecvQueue {
         }
     }
 
-    fn partial(&self, lane: u8, id: u64) -> Option<Handle> {
+    /// The incomplete `None` or `Order` of this id.
+    pub(super) fn partial(&self, lane: u8, id: u64) -> Option<Handle> {
         let mut newest_first = self.partials.iter().rev();
         newest_first.find(|partial| partial.lane == lane && partial.id == id).map(|partial| partial.handle)
     }

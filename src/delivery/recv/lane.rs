@@ -4,13 +4,12 @@
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 use super::{
+    MAX_SKIP_GAPS,
     span::{NONE, Span},
     store::{Handle, Store},
 };
 use crate::{delivery::ranges::Ranges, error::Violation, window::Window1024, wire::message::Numbers};
 
-/// Most gaps of skipped indexes above the lowest unsettled one. PROTOCOL.md, "Limits".
-pub(crate) const MAX_SKIP_GAPS: usize = 64;
 /// Ranges of skipped indexes that are remembered, to answer a repeated SKIP the same way.
 const SKIP_MEMORY: usize = 1_024;
 

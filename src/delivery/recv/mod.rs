@@ -12,6 +12,8 @@ mod store;
 mod whole;
 
 #[cfg(test)]
+mod ancestors;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
@@ -29,9 +31,7 @@ use self::{
     store::{Stage, Store},
 };
 pub(crate) use self::{
-    lane::MAX_SKIP_GAPS,
     ready::{Place, Ready},
-    span::MAX_INDEX_SPAN,
     store::Handle,
 };
 use crate::{
@@ -39,6 +39,11 @@ use crate::{
     error::Violation,
     wire::message::{MessageFrame, Numbers, Part},
 };
+
+/// How far an index may lie above the lowest unsettled one of its lane. PROTOCOL.md, "Limits".
+pub(crate) const MAX_INDEX_SPAN: u64 = 65_536;
+/// Most gaps of skipped indexes above the lowest unsettled one of a lane. PROTOCOL.md, "Limits".
+pub(crate) const MAX_SKIP_GAPS: usize = 64;
 
 /// The limits of a receiving half, after both sides have named theirs.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,7 @@
 
 use std::collections::VecDeque;
 
-/// How far an index may lie above the lowest unsettled one of its lane. PROTOCOL.md, "Limits".
-pub(crate) const MAX_INDEX_SPAN: u64 = 65_536;
+use super::MAX_INDEX_SPAN;
 
 /// No slot: the end of a chain.
 pub(super) const NONE: u32 = u32::MAX;

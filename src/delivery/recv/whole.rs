@@ -10,7 +10,7 @@ use super::{
     late_after,
     ready::{Place, Turn},
     span::Standing,
-    store::{Stage, Stored},
+    store::Stage,
 };
 use crate::{
     error::Violation,
@@ -38,13 +38,9 @@ impl RecvQueue {
             }
             Standing::Open => {}
         }
-        if let Some(handle) = lane.arriving(&self.store, index) {
-            // It was cut before and is now resent in one piece.
-            let same = |known: &Stored| known.total as usize == len && known.numbers == frame.numbers;
-            if !self.store.get(handle).is_some_and(same) {
-                return Err(Violation::Bound);
-            }
-            self.drop_delivery_partial(frame.lane, index, handle);
+        if lane.arriving(&self.store, index).is_some() {
+            // It was cut before and is now resent in one piece: the fragments say how long it may live.
+            return self.delivery_fragment(now, frame, 0, u32::try_from(len).unwrap_or(u32::MAX), index);
         }
         self.reserve(len)?;
         let lane = self.lanes.open(frame.lane);
@@ -74,11 +70,13 @@ impl RecvQueue {
             return Ok(());
         }
         if let Some(id) = frame.id {
-            if !lane.close_id(id) {
+            if self.partial(frame.lane, id).is_some() {
+                return self.unreliable_fragment(now, frame, 0, u32::try_from(len).unwrap_or(u32::MAX));
+            }
+            if !self.lanes.open(frame.lane).close_id(id) {
                 self.counters.duplicates += 1;
                 return Ok(());
             }
-            self.drop_partial(frame.lane, id);
         }
         if let Numbers::Order { set, base } = frame.numbers {
             let lane = self.lanes.open(frame.lane);
