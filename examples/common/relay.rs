@@ -221,14 +221,16 @@ fn send_on(queued: &Receiver<Waiting>, ends: &[UdpSocket; 2], counts: &Mutex<Cou
         }
         while waiting.peek().is_some_and(|Reverse(first)| first.due <= now()) {
             let Some(Reverse(Waiting { number, way, bytes, .. })) = waiting.pop() else { break };
-            // A peer that is gone loses its datagrams, as it would without a relay.
-            let _ = ends[1 - way].send(&bytes);
+            // Counted first, so that who has received it finds it counted.
             let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.forwarded += 1;
             if number.is_some() {
                 counts.reordered += u64::from(number < highest[way]);
                 highest[way] = highest[way].max(number);
             }
+            drop(counts);
+            // A peer that is gone loses its datagrams, as it would without a relay.
+            let _ = ends[1 - way].send(&bytes);
         }
     }
 }
