@@ -73,6 +73,24 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
+/// A dial could not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The profile fixes the roles, and this side only answers.
+    RoleIsFixed,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoleIsFixed => f.write_str("this side of the profile only answers; the other one dials"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
 /// What the silence of the other side may mean. A guess for a human, never proof: anyone can cause it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
