@@ -174,13 +174,6 @@ impl Side {
             let _ =
                 self.queue.send(Waiting { due: on_time, number: None, way: self.way, bytes: old.clone() });
         }
-        if self.conditions.replay > 0.0 {
-            let place = pick(which, REMEMBERED);
-            match self.remembered.get_mut(place) {
-                Some(old) => *old = datagram.to_vec(),
-                None => self.remembered.push(datagram.to_vec()),
-            }
-        }
         if lost < loss {
             counts.lost += 1;
             return;
@@ -189,6 +182,13 @@ impl Side {
         if harmed < corrupt && !bytes.is_empty() {
             counts.corrupted += 1;
             flip_bits(&mut bytes, harm);
+        }
+        if replay > 0.0 && bytes == datagram {
+            // Only what goes on unharmed can be replayed: what was lost would arrive for the first time.
+            match self.remembered.get_mut(pick(which, REMEMBERED)) {
+                Some(old) => old.clone_from(&bytes),
+                None => self.remembered.push(bytes.clone()),
+            }
         }
         let due = if held < reorder {
             on_time + Duration::from_millis(10) + Duration::from_millis(30).mul_f64(hold)
