@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
         // A game calls these once per frame.
-        (me.maintain()?, them.maintain()?);
+        me.maintain()?;
+        them.maintain()?;
     }
 }

@@ -174,13 +174,6 @@ impl Side {
             let _ =
                 self.queue.send(Waiting { due: on_time, number: None, way: self.way, bytes: old.clone() });
         }
-        if self.conditions.replay > 0.0 {
-            let place = pick(which, REMEMBERED);
-            match self.remembered.get_mut(place) {
-                Some(old) => *old = datagram.to_vec(),
-                None => self.remembered.push(datagram.to_vec()),
-            }
-        }
         if lost < loss {
             counts.lost += 1;
             return;
@@ -189,6 +182,13 @@ impl Side {
         if harmed < corrupt && !bytes.is_empty() {
             counts.corrupted += 1;
             flip_bits(&mut bytes, harm);
+        }
+        if replay > 0.0 && bytes == datagram {
+            // Only what goes on unharmed can be replayed: what was lost would arrive for the first time.
+            match self.remembered.get_mut(pick(which, REMEMBERED)) {
+                Some(old) => old.clone_from(&bytes),
+                None => self.remembered.push(bytes.clone()),
+            }
         }
         let due = if held < reorder {
             on_time + Duration::from_millis(10) + Duration::from_millis(30).mul_f64(hold)
@@ -221,14 +221,16 @@ fn send_on(queued: &Receiver<Waiting>, ends: &[UdpSocket; 2], counts: &Mutex<Cou
         }
         while waiting.peek().is_some_and(|Reverse(first)| first.due <= now()) {
             let Some(Reverse(Waiting { number, way, bytes, .. })) = waiting.pop() else { break };
-            // A peer that is gone loses its datagrams, as it would without a relay.
-            let _ = ends[1 - way].send(&bytes);
+            // Counted first, so that who has received it finds it counted.
             let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.forwarded += 1;
             if number.is_some() {
                 counts.reordered += u64::from(number < highest[way]);
                 highest[way] = highest[way].max(number);
             }
+            drop(counts);
+            // A peer that is gone loses its datagrams, as it would without a relay.
+            let _ = ends[1 - way].send(&bytes);
         }
     }
 }

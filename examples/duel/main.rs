@@ -93,7 +93,6 @@ impl Profile {
 
 /// Two peers play a session over real UDP, and every message is accounted for.
 #[derive(Debug, Parser)]
-#[command(about, long_about = None)]
 struct Args {
     /// Plain endpoints: the same promises, nothing sealed.
     #[arg(long)]

@@ -64,7 +64,11 @@ impl<S: Session> End<S> {
 
     /// What was heard under one guarantee, in the order of arrival.
     pub(crate) fn heard_as(&self, guarantee: Guarantee) -> Vec<&[u8]> {
-        self.heard.iter().filter(|(as_what, _)| *as_what == guarantee).map(|(_, bytes)| bytes.as_slice()).collect()
+        self.heard
+            .iter()
+            .filter(|(as_what, _)| *as_what == guarantee)
+            .map(|(_, bytes)| bytes.as_slice())
+            .collect()
     }
 }
 
@@ -85,7 +89,12 @@ impl Pair<Sealed> {
     }
 
     /// With any profile.
-    pub(crate) fn with_credentials(seed: u64, link: Link, config: &Config, credentials: [Credentials; 2]) -> Self {
+    pub(crate) fn with_credentials(
+        seed: u64,
+        link: Link,
+        config: &Config,
+        credentials: [Credentials; 2],
+    ) -> Self {
         let net = Net::seed(seed);
         net.set_default(link);
         let [a, b] = credentials;
@@ -96,7 +105,13 @@ impl Pair<Sealed> {
 }
 
 /// A sealed endpoint at `at`; taken anew, it is the node after a restart.
-pub(crate) fn sealed_end(net: &Net, at: SocketAddr, to: SocketAddr, credentials: Credentials, config: &Config) -> End<Sealed> {
+pub(crate) fn sealed_end(
+    net: &Net,
+    at: SocketAddr,
+    to: SocketAddr,
+    credentials: Credentials,
+    config: &Config,
+) -> End<Sealed> {
     let socket = net.socket(at).connect(to);
     End::new(Endpoint::with_environment(socket, credentials, config.clone(), environment(net, at)).unwrap())
 }
@@ -118,7 +133,11 @@ impl Pair<Plain> {
 
 impl<S: Session> Pair<S> {
     /// Goes on until `done` or for `limit` of virtual time; whether it was done.
-    pub(crate) fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut End<S>, &mut End<S>) -> bool) -> bool {
+    pub(crate) fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&mut End<S>, &mut End<S>) -> bool,
+    ) -> bool {
         let end = self.net.now() + limit;
         loop {
             let deadlines = [self.a.step(), self.b.step()];
