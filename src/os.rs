@@ -20,7 +20,10 @@ pub struct Environment {
 enum Source {
     Os,
     #[cfg(any(test, feature = "sim"))]
-    Given { clock: Box<dyn FnMut() -> Instant + Send>, fill: Fill },
+    Given {
+        clock: Box<dyn FnMut() -> Instant + Send>,
+        fill: Fill,
+    },
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -144,8 +147,12 @@ mod tests {
     #[test]
     fn a_given_environment_is_obeyed() {
         let start = Environment::os().now();
-        let mut given = Environment::new(move || start + Duration::from_secs(7), ChaCha8Rng::seed_from_u64(1));
+        let mut given =
+            Environment::new(move || start + Duration::from_secs(7), ChaCha8Rng::seed_from_u64(1));
         assert_eq!(given.now(), start + Duration::from_secs(7));
-        assert_eq!(given.try_next_u64(), Environment::new(move || start, ChaCha8Rng::seed_from_u64(1)).try_next_u64());
+        assert_eq!(
+            given.try_next_u64(),
+            Environment::new(move || start, ChaCha8Rng::seed_from_u64(1)).try_next_u64()
+        );
     }
 }

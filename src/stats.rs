@@ -142,7 +142,15 @@ impl Drops {
     /// All drops together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let all = [self.length, self.unopened, self.duplicate, self.too_old, self.epoch, self.handshake, self.reflected];
+        let all = [
+            self.length,
+            self.unopened,
+            self.duplicate,
+            self.too_old,
+            self.epoch,
+            self.handshake,
+            self.reflected,
+        ];
         all.iter().fold(0, |sum, &each| sum.saturating_add(each))
     }
 }
@@ -190,7 +198,8 @@ impl SocketErrors {
     /// All failures together, `send_blocked` left out.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let all = [self.refused, self.unreachable, self.too_large, self.permission, self.interrupted, self.other];
+        let all =
+            [self.refused, self.unreachable, self.too_large, self.permission, self.interrupted, self.other];
         all.iter().fold(0, |sum, &each| sum.saturating_add(each))
     }
 }

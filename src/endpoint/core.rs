@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// How the datagrams of an [`Endpoint`](crate::Endpoint) are protected: [`Plain`] or [`Sealed`]; nothing else can be.
-#[expect(private_bounds, reason = "sealed trait: users name it in bounds, only this crate implements or calls it")]
+#[expect(
+    private_bounds,
+    reason = "sealed trait: users name it in bounds, only this crate implements or calls it"
+)]
 pub trait Session: Core {}
 
 impl Session for Plain {}
@@ -28,7 +31,8 @@ pub(crate) trait Core: Sized {
     /// Takes one datagram that came from the peer's address. Infallible: garbage changes only a counter.
     fn handle_datagram<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, datagram: &mut [u8]);
     /// Writes the next datagram into `out` and returns its length; 0 = nothing to send now.
-    fn poll_transmit<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, out: &mut [u8]) -> usize;
+    fn poll_transmit<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, out: &mut [u8])
+    -> usize;
     fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R);
     fn deadline(&self) -> Option<Instant>;
     fn connect<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Result<(), ConnectError>;
@@ -51,11 +55,21 @@ macro_rules! core {
         impl Core for $kind {
             const SEALED: bool = $sealed;
 
-            fn handle_datagram<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, datagram: &mut [u8]) {
+            fn handle_datagram<R: TryCryptoRng + ?Sized>(
+                &mut self,
+                now: Instant,
+                rng: &mut R,
+                datagram: &mut [u8],
+            ) {
                 <$kind>::handle_datagram(self, now, rng, datagram);
             }
 
-            fn poll_transmit<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, out: &mut [u8]) -> usize {
+            fn poll_transmit<R: TryCryptoRng + ?Sized>(
+                &mut self,
+                now: Instant,
+                rng: &mut R,
+                out: &mut [u8],
+            ) -> usize {
                 <$kind>::poll_transmit(self, now, rng, out)
             }
 
@@ -67,7 +81,11 @@ macro_rules! core {
                 <$kind>::deadline(self)
             }
 
-            fn connect<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Result<(), ConnectError> {
+            fn connect<R: TryCryptoRng + ?Sized>(
+                &mut self,
+                now: Instant,
+                rng: &mut R,
+            ) -> Result<(), ConnectError> {
                 <$kind>::connect(self, now, rng)
             }
 

@@ -208,12 +208,7 @@ impl<U: UdpLike> SealedEndpoint<U> {
 }
 
 impl<U: UdpLike, S: Session> Endpoint<U, S> {
-    fn assemble(
-        mut socket: U,
-        core: S,
-        environment: Environment,
-        largest: u16,
-    ) -> Result<Self, StartError> {
+    fn assemble(mut socket: U, core: S, environment: Environment, largest: u16) -> Result<Self, StartError> {
         socket.prepare().map_err(StartError::Socket)?;
         let largest = usize::from(largest);
         Ok(Self {

@@ -203,7 +203,11 @@ fn transient_socket_errors_are_counted_and_end_nothing() {
     let heard = pair.run(Duration::from_secs(5));
     let mut all = heard[1].clone();
     all.sort();
-    assert_eq!(all, (0..8).map(|n| vec![n]).collect::<Vec<_>>(), "no message is lost with a refused datagram");
+    assert_eq!(
+        all,
+        (0..8).map(|n| vec![n]).collect::<Vec<_>>(),
+        "no message is lost with a refused datagram"
+    );
     let counted = pair.peers[0].stats().socket_errors;
     assert_eq!((counted.refused, counted.unreachable, counted.permission, counted.other), (2, 2, 2, 2));
     assert_eq!(counted.too_large, u64::from(cfg!(target_os = "linux")));
@@ -295,7 +299,8 @@ impl SwapRemoveSecond for [Vec<Vec<u8>>; 2] {
 
 #[test]
 fn an_oversize_write_is_a_typed_error_and_leaves_no_residue() {
-    let mut pair = Pair::connected_with(Config { max_message_bytes: 1_000, max_unreliable_bytes: 500, ..config() });
+    let mut pair =
+        Pair::connected_with(Config { max_message_bytes: 1_000, max_unreliable_bytes: 500, ..config() });
     pair.peers[0].write_all(&[1; 900]).unwrap();
     let error = pair.peers[0].write_all(&[2; 101]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

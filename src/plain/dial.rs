@@ -39,7 +39,15 @@ pub(super) struct Dial {
 
 impl Dial {
     pub(super) fn new(now: Instant, ends: Instant) -> Self {
-        Self { background: false, phase: Phase::Sent, ends: Some(ends), due: true, next: now, last: None, sent: 0 }
+        Self {
+            background: false,
+            phase: Phase::Sent,
+            ends: Some(ends),
+            due: true,
+            next: now,
+            last: None,
+            sent: 0,
+        }
     }
 
     pub(super) fn background(now: Instant) -> Self {
@@ -71,7 +79,10 @@ impl Dial {
             return None;
         }
         let (step, millis) = match self.phase {
-            Phase::Sent => (Step::Hello, INTERVALS.get(self.sent).or(INTERVALS.last()).copied().unwrap_or(CONFIRM_INTERVAL)),
+            Phase::Sent => (
+                Step::Hello,
+                INTERVALS.get(self.sent).or(INTERVALS.last()).copied().unwrap_or(CONFIRM_INTERVAL),
+            ),
             Phase::Unconfirmed { peer, .. } => (Step::Confirm(peer), CONFIRM_INTERVAL),
         };
         // A quarter more or less, so that two sides that started together drift apart. Without randomness the plain

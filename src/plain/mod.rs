@@ -189,7 +189,8 @@ impl Plain {
     fn packet(&mut self, now: Instant, session: u64, truncated: u32, payload: &[u8]) -> Result<(), Dropped> {
         if self.live.as_ref().is_none_or(|live| live.own != session) {
             let phase = self.dial.as_ref().map(|dial| dial.phase);
-            let (true, Some(Phase::Unconfirmed { peer, negotiated, .. })) = (self.fresh == Some(session), phase)
+            let (true, Some(Phase::Unconfirmed { peer, negotiated, .. })) =
+                (self.fresh == Some(session), phase)
             else {
                 return Err(Dropped::Unopened);
             };
@@ -357,7 +358,11 @@ impl Plain {
     // ---- the application ----
 
     #[expect(clippy::unnecessary_wraps, reason = "the sealed core can refuse")]
-    pub(crate) fn connect<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Result<(), ConnectError> {
+    pub(crate) fn connect<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+    ) -> Result<(), ConnectError> {
         self.dials = true;
         if self.live.is_none() && self.dial.is_none() {
             self.closed = None;
