@@ -1,175 +1,289 @@
-//! STUB with the agreed signatures, good enough to test endpoints against. To be replaced at merge.
+//! One peer's session below its protection: the queues, the packets on their way, the acknowledgements. Knows no keys,
+//! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
+//! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
-use std::{collections::VecDeque, time::{Duration, Instant}};
+mod receive;
+mod timers;
+mod transmit;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
 
 use crate::{
-    config::Config,
-    delivery::{MessageId, recv::{Handle, Place, Ready}},
-    error::{SendError, Violation},
-    stats::Stats,
-    wire::Guarantee,
+    config::{Config, MESSAGE_OVERHEAD},
+    delivery::{
+        Guarantee, MessageId,
+        ack::Acks,
+        recovery::SentPackets,
+        recv::{Handle, Ready, RecvLimits, RecvQueue},
+        send::SendQueue,
+    },
+    error::SendError,
+    stats::{self, Stats},
+    wire::message::MIN_FRAGMENT,
 };
 
-#[derive(Clone, Copy, Debug)]
+pub(crate) use receive::{Closing, Received};
+
+/// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
+const MAX_REPLIES: usize = 64;
+
+/// What both sides agreed on, and what the protection costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Negotiated {
     pub(crate) idle_timeout: Duration,
     pub(crate) max_datagram: u16,
     pub(crate) max_fragments: u16,
     pub(crate) max_message: u32,
+    /// Bytes of a datagram that are no frames.
     pub(crate) overhead: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Closing {
-    pub(crate) code: u16,
-    pub(crate) reference: Option<[u8; 16]>,
+/// An answer that leaves with the next packet.
+#[derive(Clone, Copy, Debug)]
+enum Reply {
+    Skipped { lane: u8, index: u64 },
+    Have { lane: u8, index: u64 },
+    PathResponse([u8; 8]),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Received {
-    pub(crate) confirm: bool,
-    pub(crate) close: Option<Closing>,
-}
-
-#[derive(Debug)]
-struct Out { id: u64, guarantee: Guarantee, bytes: Vec<u8>, sent: Option<Instant> }
-
+/// The session of one peer, without its protection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     config: Config,
     started: bool,
-    room: usize,
-    next_id: u64,
-    out: VecDeque<Out>,
-    written: Vec<u8>,
-    set: bool,
+    send: SendQueue,
+    recv: RecvQueue,
+    acks: Acks,
+    sent: SentPackets,
+    /// Payload bytes of a full packet, and what the protection adds to it.
+    capacity: usize,
+    overhead: usize,
+    /// The caller lets everything leave, also in datagrams that are not full.
     flush: bool,
-    acks: Vec<u64>,
-    ack_at: Option<Instant>,
     ping: bool,
-    seen: Vec<u64>,
-    ready: VecDeque<Ready>,
+    window_due: bool,
+    /// Probe packets that may leave although the flight is full.
+    probes: u32,
+    replies: Vec<Reply>,
     last_received: Option<Instant>,
     unanswered: Option<Instant>,
-    probe: Option<Instant>,
+    last_ack_ping: Option<Instant>,
+    /// What earlier sessions counted.
+    late_parts_before: u64,
+    stale_before: u64,
+    duplicates_before: u64,
 }
-
-const RTO: Duration = Duration::from_millis(200);
 
 impl Connection {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { config: config.clone(), started: false, room: 1000, next_id: 1, out: VecDeque::new(), written: Vec::new(), set: false,
-            flush: false, acks: Vec::new(), ack_at: None, ping: false, seen: Vec::new(), ready: VecDeque::new(), last_received: None, unanswered: None, probe: None }
+        Self {
+            config: config.clone(),
+            started: false,
+            send: SendQueue::new(config),
+            recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
+            acks: Acks::default(),
+            sent: SentPackets::new(config, 0),
+            capacity: usize::from(config.max_datagram_bytes),
+            overhead: 0,
+            flush: false,
+            ping: false,
+            window_due: false,
+            probes: 0,
+            replies: Vec::new(),
+            last_received: None,
+            unanswered: None,
+            last_ack_ping: None,
+            late_parts_before: 0,
+            stale_before: 0,
+            duplicates_before: 0,
+        }
     }
-    pub(crate) fn start(&mut self, now: Instant, n: &Negotiated, _first: u64) {
-        self.started = true; self.room = usize::from(n.max_datagram) - n.overhead; self.flush = true;
-        self.last_received = Some(now); self.acks.clear(); self.ack_at = None; self.seen.clear(); self.unanswered = None;
+
+    fn recv_limits(config: &Config, max_message: u32, max_fragments: u16) -> RecvLimits {
+        RecvLimits {
+            window_bytes: config.receive_window_bytes,
+            unreliable_bytes: config.unreliable_memory_bytes,
+            max_message,
+            max_unreliable: config.max_unreliable_bytes,
+            max_fragments,
+        }
     }
+
+    /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
+    pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
+        let before = self.recv.counters();
+        self.stale_before = self.stale_before.saturating_add(before.stale);
+        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
+        let max_message = negotiated.max_message.min(self.config.max_message_bytes);
+        self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
+        self.acks = Acks::default();
+        self.sent = SentPackets::new(&self.config, first_number);
+        self.overhead = negotiated.overhead;
+        self.capacity = usize::from(negotiated.max_datagram).saturating_sub(negotiated.overhead);
+        // Every fragment but the last can hold at least this much, so that the count stays within its limit.
+        let piece = self.capacity.saturating_sub(2 * MIN_FRAGMENT).max(MIN_FRAGMENT);
+        let by_fragments = piece.saturating_mul(usize::from(negotiated.max_fragments));
+        // PROTOCOL.md, "Flow control": what each side may send before it hears a WINDOW.
+        let initial = u64::from(max_message) + MESSAGE_OVERHEAD as u64;
+        self.send.start((max_message as usize).min(by_fragments), initial);
+        self.window_due = self.recv.window_limit() > initial;
+        self.started = true;
+        self.flush = true;
+        self.last_received = Some(now);
+    }
+
+    /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
-        self.started = false; self.set = false;
-        self.out.drain(..).filter(|m| m.guarantee == Guarantee::Delivery).map(|m| MessageId(m.id)).collect()
+        let undelivered = self.send.end_session();
+        self.late_parts_before = self.late_parts_before.saturating_add(self.sent.late_parts);
+        let config = self.config.clone();
+        self.acks = Acks::default();
+        self.sent = SentPackets::new(&config, 0);
+        self.started = false;
+        self.flush = false;
+        self.ping = false;
+        self.window_due = false;
+        self.probes = 0;
+        self.replies.clear();
+        self.unanswered = None;
+        self.last_ack_ping = None;
+        undelivered
     }
-    pub(crate) fn is_started(&self) -> bool { self.started }
-    pub(crate) fn receive(&mut self, now: Instant, _number: u64, payload: &[u8], at: usize) -> Result<Received, Violation> {
-        let mut received = Received::default();
-        let mut i = 0;
-        while let Some(&kind) = payload.get(i) {
-            i += 1;
-            match kind {
-                0 => break,
-                1 => { self.ack_at = Some(now); self.acks.push(0); }
-                2 => { let id = u64::from_le_bytes(payload.get(i..i + 8).ok_or(Violation::Malformed)?.try_into().unwrap()); i += 8;
-                    self.out.retain(|m| m.id != id); self.unanswered = None; }
-                3 => { let c = payload.get(i..i + 3).ok_or(Violation::Malformed)?; i += 3 + usize::from(c[2]);
-                    received.close = Some(Closing { code: u16::from_le_bytes([c[0], c[1]]), reference: None }); }
-                4 => { i += 2; received.confirm = true; }
-                0x80 => { let h = payload.get(i..i + 11).ok_or(Violation::Malformed)?; let id = u64::from_le_bytes(h[..8].try_into().unwrap());
-                    let len = usize::from(u16::from_le_bytes([h[9], h[10]])); i += 11;
-                    self.acks.push(id); self.ack_at = Some(now);
-                    if !self.seen.contains(&id) { self.seen.push(id);
-                        self.ready.push_back(Ready { guarantee: [Guarantee::None, Guarantee::Order, Guarantee::Delivery][usize::from(h[8])], lane: 0, set: None,
-                            place: Place::Datagram { start: at + i, len } }); }
-                    i += len; }
-                _ => return Err(Violation::Malformed),
-            }
-        }
-        self.last_received = Some(now); self.unanswered = None; self.probe = None;
-        Ok(received)
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
     }
-    pub(crate) fn transmit(&mut self, now: Instant, _number: u64, room: &mut [u8]) -> usize {
-        if !self.started { return 0; }
-        let mut v = Vec::new();
-        if self.flush || self.ack_at.is_some_and(|at| at <= now) { for id in self.acks.drain(..) { v.push(2); v.extend(id.to_le_bytes()); } self.ack_at = None; }
-        if std::mem::take(&mut self.ping) { v.push(1); self.unanswered.get_or_insert(now); }
-        let full = self.has_full_datagram();
-        for m in &mut self.out {
-            if v.len() + 12 + m.bytes.len() > room.len() { break; }
-            if m.sent.is_none_or(|s| now >= s + RTO) && (self.flush || full || m.sent.is_some()) {
-                m.sent = Some(now); self.unanswered.get_or_insert(now);
-                v.push(0x80); v.extend(m.id.to_le_bytes()); v.push(m.guarantee as u8); v.extend(u16::try_from(m.bytes.len()).unwrap().to_le_bytes()); v.extend(&m.bytes);
-            }
-        }
-        self.out.retain(|m| m.guarantee == Guarantee::Delivery || m.sent.is_none());
-        if v.is_empty() { self.flush = false; }
-        room[..v.len()].copy_from_slice(&v);
-        v.len()
+
+    // ---- messages out ----
+
+    pub(crate) fn send(&mut self, lane: u8, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
+        self.send.send(lane, guarantee, bytes)
     }
-    pub(crate) fn skip(&mut self, _now: Instant, _number: u64) {}
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.started && self.probe.or(self.unanswered).is_some_and(|at| now >= at + RTO) && self.unanswered.is_some() { self.ping = true; self.probe = Some(now); }
-        if self.unanswered.is_none() { self.probe = None; }
-    }
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        if !self.started { return None; }
-        let resend = self.out.iter().filter_map(|m| m.sent).min().map(|s| s + RTO);
-        let ack = if self.acks.is_empty() { None } else { self.ack_at };
-        let probe = self.unanswered.map(|at| self.probe.unwrap_or(at) + RTO);
-        [resend, ack, probe].into_iter().flatten().min()
-    }
-    pub(crate) fn ping(&mut self, _now: Instant) { self.ping = true; }
-    pub(crate) fn pto(&self) -> Duration { RTO }
-    pub(crate) fn last_received(&self) -> Option<Instant> { self.last_received }
-    pub(crate) fn unanswered_since(&self) -> Option<Instant> { self.unanswered }
-    pub(crate) fn largest_acked(&self) -> Option<u64> { None }
-    pub(crate) fn send(&mut self, _lane: u8, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
-        if !self.written.is_empty() { return Err(SendError::Unsent { len: self.written.len() }); }
-        self.push(guarantee, bytes.to_vec())
-    }
-    fn push(&mut self, guarantee: Guarantee, bytes: Vec<u8>) -> Result<MessageId, SendError> {
-        if self.out.len() >= self.config.send_queue_messages { return Err(SendError::Full { queued_bytes: 0, queued_messages: self.out.len() }); }
-        let id = self.next_id; self.next_id += 1;
-        self.out.push_back(Out { id, guarantee, bytes, sent: None });
-        Ok(MessageId(id))
-    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        let (len, max) = (self.written.len() + bytes.len(), self.config.max_message_bytes as usize);
-        if len > max { return Err(SendError::TooLarge { len, max }); }
-        self.written.extend(bytes); Ok(())
+        self.send.write(bytes)
     }
-    pub(crate) fn written(&self) -> usize { self.written.len() }
-    pub(crate) fn send_written(&mut self, _lane: u8, guarantee: Guarantee) -> Result<MessageId, SendError> {
-        let bytes = std::mem::take(&mut self.written);
-        self.push(guarantee, bytes)
+
+    pub(crate) fn written(&self) -> usize {
+        self.send.written()
     }
-    pub(crate) fn clear_written(&mut self) { self.written.clear(); }
-    pub(crate) fn open_set(&mut self, _lane: u8) -> Result<(), SendError> {
-        if self.set { return Err(SendError::SetOpen); }
-        if !self.written.is_empty() { return Err(SendError::Unsent { len: self.written.len() }); }
-        self.set = true; Ok(())
+
+    pub(crate) fn send_written(&mut self, lane: u8, guarantee: Guarantee) -> Result<MessageId, SendError> {
+        self.send.send_written(lane, guarantee)
     }
-    pub(crate) fn close_set(&mut self, _lane: u8) -> Result<(), SendError> {
-        if std::mem::take(&mut self.set) { Ok(()) } else { Err(SendError::NoSetOpen) }
+
+    pub(crate) fn clear_written(&mut self) {
+        self.send.clear_written();
     }
+
+    pub(crate) fn open_set(&mut self, lane: u8) -> Result<(), SendError> {
+        self.send.open_set(lane)
+    }
+
+    pub(crate) fn close_set(&mut self, lane: u8) -> Result<(), SendError> {
+        self.send.close_set(lane)
+    }
+
+    /// Lets everything queued leave with the next calls of `transmit`, also in datagrams that are not full.
+    pub(crate) fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// Enough is queued for a full datagram: it need not wait for a flush.
     pub(crate) fn has_full_datagram(&self) -> bool {
-        self.started && self.out.iter().filter(|m| m.sent.is_none()).map(|m| m.bytes.len() + 12).sum::<usize>() >= self.room
+        self.started && self.send.unsent_bytes() >= self.capacity
     }
-    pub(crate) fn wants_flush(&self) -> bool { self.started && (!self.acks.is_empty() || self.out.iter().any(|m| m.sent.is_none())) }
-    pub(crate) fn flush(&mut self) { self.flush = true; }
-    pub(crate) fn pop(&mut self) -> Option<Ready> { self.ready.pop_front() }
-    pub(crate) fn stored(&self, _handle: Handle) -> &[u8] { &[] }
-    pub(crate) fn release(&mut self, _handle: Handle) {}
-    pub(crate) fn has_in_place(&self) -> bool { !self.ready.is_empty() }
-    pub(crate) fn queued_bytes(&self) -> usize { self.out.iter().map(|m| m.bytes.len() + 64).sum() }
-    pub(crate) fn queued_messages(&self) -> usize { self.out.len() }
-    pub(crate) fn fill_stats(&self, stats: &mut Stats) { stats.queued_messages = self.out.len() as u64; }
+
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.started && (self.send.has_unsent() || self.acks.is_pending())
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.send.queued_bytes()
+    }
+
+    pub(crate) fn queued_messages(&self) -> usize {
+        self.send.queued_messages()
+    }
+
+    // ---- messages in ----
+
+    pub(crate) fn pop(&mut self) -> Option<Ready> {
+        let ready = self.recv.pop();
+        if self.started && self.recv.window_update().is_some() {
+            self.window_due = true;
+        }
+        ready
+    }
+
+    pub(crate) fn stored(&self, handle: Handle) -> &[u8] {
+        self.recv.bytes(handle)
+    }
+
+    pub(crate) fn release(&mut self, handle: Handle) {
+        self.recv.release(handle);
+    }
+
+    pub(crate) fn has_in_place(&self) -> bool {
+        self.recv.has_in_place()
+    }
+
+    /// Bytes of received messages held, overhead included.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.recv.delivery_used() + self.recv.unreliable_used()
+    }
+
+    // ---- what the room above asks ----
+
+    /// Queues a PING.
+    pub(crate) fn ping(&mut self, _now: Instant) {
+        self.ping = true;
+    }
+
+    /// `number` is left out on purpose.
+    pub(crate) fn skip(&mut self, now: Instant, number: u64) {
+        self.sent.align(now, number);
+        self.sent.on_skipped(now, number);
+    }
+
+    /// Probe timeout as it stands, without back-off.
+    pub(crate) fn pto(&self) -> Duration {
+        self.sent.pto_base()
+    }
+
+    /// When the last authenticated packet arrived (or the session began).
+    pub(crate) fn last_received(&self) -> Option<Instant> {
+        self.last_received
+    }
+
+    /// When the first packet was sent that called for an answer, since the peer was last heard.
+    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
+        self.unanswered
+    }
+
+    pub(crate) fn largest_acked(&self) -> Option<u64> {
+        self.sent.largest_acked()
+    }
+
+    /// Adds what only the connection knows.
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        let received = self.recv.counters();
+        stats.resends = self.send.resent_parts;
+        stats.spurious_resends = self.late_parts_before.saturating_add(self.sent.late_parts);
+        stats.stale_messages = self.stale_before.saturating_add(received.stale);
+        stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
+        stats.flight_bytes = self.sent.flight_bytes() as u64;
+        stats.queued_bytes = self.send.queued_bytes() as u64;
+        stats.queued_messages = self.send.queued_messages() as u64;
+        let rtt = &self.sent.rtt;
+        stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
+            latest,
+            min,
+            smoothed: rtt.smoothed(),
+            variance: rtt.variance(),
+        });
+    }
 }

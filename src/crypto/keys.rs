@@ -23,6 +23,8 @@ pub enum InvalidKey {
     NotCanonical,
     /// The public key is zero, with which nothing can be agreed.
     Zero,
+    /// The public key is our own, or nothing can be agreed with it.
+    Unusable,
 }
 
 impl fmt::Display for InvalidKey {
@@ -31,6 +33,7 @@ impl fmt::Display for InvalidKey {
             Self::Text => "a key is written as 64 hexadecimal digits",
             Self::NotCanonical => "the public key is not in canonical form",
             Self::Zero => "the public key is zero",
+            Self::Unusable => "the public key is our own, or nothing can be agreed with it",
         })
     }
 }
@@ -141,6 +144,11 @@ impl SecretKey {
     /// A second copy, for handshakes only.
     pub(super) const fn duplicate(&self) -> Self {
         Self { secret: self.secret.duplicate(), public: self.public }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn set_top_bit_of_public_key(&mut self) {
+        self.public.0[31] |= 0x80;
     }
 
     /// The shared secret with the owner of `public`, any 32 bytes.

@@ -5,7 +5,11 @@
 pub(crate) mod aead;
 pub(crate) mod envelope;
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod hygiene;
+#[cfg(test)]
+mod interop;
 mod keys;
 pub(crate) mod noise;
 pub(crate) mod packet;

@@ -108,7 +108,10 @@ impl Net {
 
     /// Moves time on to the next arrival or to `limit`, whichever is first, and returns the new present. With the
     /// earliest deadline of all endpoints as the limit, this is the one step of a simulation's loop.
-    #[expect(clippy::must_use_candidate, reason = "called for its effect; the present can be asked for again")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "called for its effect; the present can be asked for again"
+    )]
     pub fn advance_to_next_or(&self, limit: Instant) -> Instant {
         let limit = nanos(limit.saturating_duration_since(self.origin));
         let mut state = self.state();

@@ -187,6 +187,28 @@ mod tests {
         assert_eq!(datagram[..4], crc32c(&all).to_le_bytes());
     }
 
+    /// PROTOCOL.md, "Plain endpoint", the examples; computed by an independent program.
+    #[test]
+    fn the_examples_of_the_specification_hold() {
+        let checksum = Checksum::new(b"game");
+        let hello = Hello::new(&Config::default());
+        let (own, peer) = (0x1112_1314_1516_1718, 0x2122_2324_2526_2728);
+        let opening = |own, step| checksum.seal_opening(&Opening { own, step, hello }).unwrap();
+        assert_eq!(
+            hex::encode(opening(own, Step::Hello)),
+            "a44dffe80000000000000000010118171615141312110000000000000000\
+             010001010000b00430750000ffff00001000000000000000"
+        );
+        assert_eq!(
+            hex::encode(opening(peer, Step::Answer(own))),
+            "f76d1f160000000000000000020128272625242322211817161514131211\
+             010001010000b00430750000ffff00001000000000000000"
+        );
+        let mut packet = [1; HEADROOM + 1];
+        checksum.seal(peer, 7, &mut packet).unwrap();
+        assert_eq!(hex::encode(packet), "3651df4228272625242322210700000001");
+    }
+
     #[test]
     fn a_packet_is_read_back_by_the_same_application_only() {
         let checksum = Checksum::new(b"game");
