@@ -82,6 +82,8 @@ pub struct Endpoint<U, S = Plain> {
     next: Option<Ready>,
     /// Datagrams read since anything was sent.
     unanswered: usize,
+    /// More is queued than may leave before the peer is heard again, so `send_*` need not ask.
+    stuck: bool,
     /// What the shell itself counts; the core adds its part when asked.
     stats: Stats,
 }
@@ -221,6 +223,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
             lent: None,
             next: None,
             unanswered: 0,
+            stuck: false,
             stats: Stats { sealed: S::SEALED, ..Stats::default() },
         })
     }
@@ -299,6 +302,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
             }
             let Some(datagram) = self.outgoing.get(..self.kept).filter(|bytes| !bytes.is_empty()) else {
                 self.kept = 0;
+                self.stuck = self.core.connection().has_full_datagram();
                 return;
             };
             match self.socket.send(datagram) {

@@ -174,6 +174,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         add(&mut self.stats.datagrams_received, 1);
         add(&mut self.stats.bytes_received, len);
         self.unanswered += 1;
+        self.stuck = false;
         if len == 0 || len >= self.incoming.len() {
             self.stats.drops.count(Dropped::Length);
         } else if let Some(datagram) = self.incoming.get_mut(..len) {

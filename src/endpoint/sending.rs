@@ -125,8 +125,8 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     fn sent(&mut self, guarantee: Guarantee, len: usize) {
         self.stats.messages_sent.count(guarantee);
         add(&mut self.stats.message_bytes_sent, len);
-        // While the socket is blocked nothing can leave, so do not even ask for the time.
-        if self.kept == 0 && self.core.connection().has_full_datagram() {
+        // While the socket is blocked or the flight is full nothing can leave, so do not even ask for the time.
+        if self.kept == 0 && !self.stuck && self.core.connection().has_full_datagram() {
             let now = self.environment.now();
             self.transmit(now);
         }

@@ -4,13 +4,11 @@
 
 mod dial;
 mod live;
+mod opening;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use rand_core::TryCryptoRng;
 
@@ -22,14 +20,14 @@ use crate::{
     config::Config,
     connection::{Connection, Negotiated},
     crypto::PublicKey,
+    delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError, Dropped, Hint, Violation},
     event::Event,
     stats::{Drops, add},
     wire::{
         Malformed,
         frame::MAX_CLOSE_REASON,
-        hello::Hello,
-        plain::{Checksum, Datagram, HEADROOM, Opening, Step},
+        plain::{Checksum, Datagram, HEADROOM, Step},
     },
 };
 
@@ -38,6 +36,8 @@ const MAX_VIOLATIONS: u8 = 8;
 /// Close codes from here on are the protocol's own. PROTOCOL.md, "Close".
 const FIRST_OWN_CODE: u16 = 0xff00;
 const CODE_VIOLATION: u16 = 0xfffe;
+/// Events that wait for an application that does not ask; then the oldest goes.
+const MAX_EVENTS: usize = 16;
 /// No sealed packet is shorter, so a shorter stray says nothing about who is at the other end.
 const SHORTEST_SEALED: usize = 21;
 
@@ -115,76 +115,6 @@ impl Plain {
         }
     }
 
-    /// A hello, an answer or a confirmation. Who echoes our id has heard it, so it is no ghost of an earlier session.
-    fn greeted<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        opening: &Opening,
-    ) -> Result<(), Dropped> {
-        let Opening { own: peer, step, hello } = *opening;
-        let live = self.live.as_ref().map(|live| (live.own, live.peer));
-        if self.fresh == Some(peer) || live.is_some_and(|(own, _)| own == peer) {
-            return Err(Dropped::Reflected);
-        }
-        let knows_us = |echo: u64| self.fresh == Some(echo);
-        match step {
-            Step::Answer(echo) if knows_us(echo) && self.dial.is_some() => {
-                self.answered(now, rng, peer, self.negotiate(&hello));
-            }
-            Step::Answer(_) => return Err(Dropped::Handshake),
-            // The peer waits for our first packet.
-            Step::Confirm(echo) if live == Some((echo, peer)) => self.connection.ping(now),
-            Step::Confirm(echo) if knows_us(echo) => self.confirmed(now, rng, peer, self.negotiate(&hello)),
-            // A late copy of what began the live session.
-            _ if live.is_some_and(|(_, known)| known == peer) => return Err(Dropped::Handshake),
-            // After its `close` the application decides when to talk again.
-            _ if self.closed == Some(CloseReason::ClosedHere) => return Err(Dropped::Handshake),
-            Step::Hello | Step::Confirm(_) => {
-                if self.own_id(rng).is_some() {
-                    self.answer = Some(peer);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The peer has answered our hello.
-    fn answered<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        peer: u64,
-        negotiated: Negotiated,
-    ) {
-        let Some(dial) = &mut self.dial else { return };
-        match dial.phase {
-            Phase::Sent => dial.read_answer(now, peer, negotiated),
-            Phase::Unconfirmed { peer: first, .. } if first == peer => {}
-            // Two incarnations have answered. Ids are not shared, so begin again with another one.
-            Phase::Unconfirmed { .. } => self.redial(now, rng),
-        }
-    }
-
-    /// The peer has heard our id and waits for a first packet from us, or is about to send one itself.
-    fn confirmed<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        peer: u64,
-        negotiated: Negotiated,
-    ) {
-        let Some(own) = self.fresh else { return };
-        let Some(dial) = &mut self.dial else { return self.go_live(now, own, peer, &negotiated, false) };
-        match dial.phase {
-            Phase::Unconfirmed { peer: first, .. } if first != peer => self.redial(now, rng),
-            // Both dial: the one with the smaller id is the initiator and waits for the other's packet.
-            _ if own > peer => self.go_live(now, own, peer, &negotiated, false),
-            Phase::Sent => dial.read_answer(now, peer, negotiated),
-            Phase::Unconfirmed { .. } => dial.hurry(now),
-        }
-    }
-
     /// A packet of the live session, or the first one of the session that we dialled.
     fn packet(&mut self, now: Instant, session: u64, truncated: u32, payload: &[u8]) -> Result<(), Dropped> {
         if self.live.as_ref().is_none_or(|live| live.own != session) {
@@ -225,12 +155,12 @@ impl Plain {
     // ---- sessions begin and end ----
 
     fn go_live(&mut self, now: Instant, own: u64, peer: u64, negotiated: &Negotiated, initiated: bool) {
-        let event = if self.live.is_some() {
-            Event::PeerReconnected { handshake_hash: None, undelivered: self.connection.end_session() }
+        if self.live.is_some() {
+            let undelivered = self.connection.end_session();
+            self.tell_reconnected(undelivered);
         } else {
-            Event::Connected { peer: None, handshake_hash: None }
-        };
-        self.events.push_back(event);
+            self.tell(Event::Connected { peer: None, handshake_hash: None });
+        }
         self.connection.start(now, negotiated, 0);
         // The initiator takes the session as live only when a packet of ours arrives.
         self.connection.ping(now);
@@ -250,39 +180,22 @@ impl Plain {
         self.answer = None;
         self.dials = false;
         self.closed = Some(reason);
-        self.events.push_back(Event::Closed { reason, undelivered });
+        self.tell(Event::Closed { reason, undelivered });
     }
 
-    /// Our id for the session to come, made now if there is none. A failing generator ends everything.
-    fn own_id<R: TryCryptoRng + ?Sized>(&mut self, rng: &mut R) -> Option<u64> {
-        if self.fresh.is_none() {
-            match rng.try_next_u64() {
-                // Zero marks a greeting; anything else will do.
-                Ok(id) => self.fresh = Some(id.max(1)),
-                Err(_) => self.end(CloseReason::Entropy),
-            }
+    fn tell(&mut self, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
         }
-        self.fresh
+        self.events.push_back(event);
     }
 
-    fn redial<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
-        self.fresh = None;
-        if self.own_id(rng).is_some() {
-            if let Some(dial) = &mut self.dial {
-                dial.begin(now);
-            }
-        }
-    }
-
-    /// The smaller of each pair of limits. PROTOCOL.md, "Hello".
-    fn negotiate(&self, peer: &Hello) -> Negotiated {
-        let agreed = Hello::new(&self.config).agreed(peer);
-        Negotiated {
-            idle_timeout: Duration::from_millis(agreed.idle_timeout_ms.into()),
-            max_datagram: agreed.max_datagram,
-            max_fragments: agreed.max_fragments,
-            max_message: agreed.max_message,
-            overhead: HEADROOM,
+    /// A peer that comes back again and again unheard makes one event, not many.
+    fn tell_reconnected(&mut self, mut more: Vec<MessageId>) {
+        if let Some(Event::PeerReconnected { undelivered, .. }) = self.events.back_mut() {
+            undelivered.append(&mut more);
+        } else {
+            self.tell(Event::PeerReconnected { handshake_hash: None, undelivered: more });
         }
     }
 
@@ -310,14 +223,6 @@ impl Plain {
         }
         let Some(live) = &mut self.live else { return 0 };
         live.write(now, &mut self.connection, &self.checksum, out)
-    }
-
-    fn open_with(&self, own: u64, step: Step, out: &mut [u8]) -> usize {
-        let opening = Opening { own, step, hello: Hello::new(&self.config) };
-        let Ok(datagram) = self.checksum.seal_opening(&opening) else { return 0 };
-        let Some(room) = out.get_mut(..datagram.len()) else { return 0 };
-        room.copy_from_slice(&datagram);
-        datagram.len()
     }
 
     // ---- time ----
@@ -368,8 +273,9 @@ impl Plain {
             self.closed = None;
             self.heard_plain = false;
             self.heard_stranger = false;
-            if self.own_id(rng).is_some() {
-                self.dial = Some(Dial::new(now, now + self.config.connect_timeout));
+            match self.own_id(rng) {
+                Some(_) => self.dial = Some(Dial::new(now, now + self.config.connect_timeout)),
+                None => self.end(CloseReason::Entropy),
             }
         }
         Ok(())

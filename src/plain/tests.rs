@@ -6,11 +6,7 @@ use chacha20::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::*;
-use crate::{
-    delivery::{MessageId, recv::Place},
-    os::Environment,
-    wire::Guarantee,
-};
+use crate::{delivery::recv::Place, os::Environment, wire::Guarantee};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -471,3 +467,36 @@ fn a_peer_that_breaks_the_protocol_is_closed_at_the_eighth_time() {
     assert_eq!(net.peers[0].violations(), 8);
     assert!(net.run(Duration::from_secs(1), |net| net.closed(1).is_some()), "the peer is told");
 }
+
+#[test]
+fn a_failing_generator_ends_the_dial_and_no_stranger_can_cause_it() {
+    let mut broken = Environment::new(|| unreachable!(), Broken);
+    let mut net = Net::connected(22);
+    let mut alone = Plain::new(config()).unwrap();
+    alone.connect(net.now, &mut broken).unwrap();
+    assert_eq!(alone.closed(), Some(CloseReason::Entropy));
+    let mut stranger = Plain::new(config()).unwrap();
+    stranger.connect(net.now, &mut net.rng).unwrap();
+    let mut hello = vec![0; 1_200];
+    let len = stranger.poll_transmit(net.now, &mut net.rng, &mut hello);
+    net.peers[0].handle_datagram(net.now, &mut broken, &mut hello[..len]);
+    assert!(net.peers[0].is_connected());
+    assert_eq!(net.peers[0].drops().handshake, 1);
+}
+
+struct Broken;
+
+impl rand_core::TryRng for Broken {
+    type Error = crate::crypto::EntropyError;
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Err(crate::crypto::EntropyError)
+    }
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Err(crate::crypto::EntropyError)
+    }
+    fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Self::Error> {
+        Err(crate::crypto::EntropyError)
+    }
+}
+
+impl TryCryptoRng for Broken {}
