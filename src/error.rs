@@ -73,6 +73,24 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
+/// `connect` is not possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// This end of the profile only answers.
+    RoleIsFixed,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoleIsFixed => f.write_str("this end of the profile only answers, it does not dial"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
 /// What the silence of the other side may mean. A guess for a human, never proof: anyone can cause it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

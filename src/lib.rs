@@ -18,6 +18,7 @@ mod crypto;
 mod delivery;
 mod endpoint;
 mod error;
+mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -33,5 +34,7 @@ mod wire;
 
 pub use config::{Config, NewSetUnsent, Padding};
 pub use delivery::{Guarantee, LaneId, MessageId};
-pub use error::{CloseReason, ConfigError, Hint, SendError};
+pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
+pub use event::Event;
+pub use sealed::{Credentials, Sealed, Trust};
 pub use stats::Stats;

@@ -1,0 +1,34 @@
+//! What an endpoint tells its application about the life of the session. Holds no secret: a handshake hash is public.
+//! Events come in the order in which the things happened, and each is told once.
+
+use crate::crypto::PublicKey;
+use crate::delivery::MessageId;
+use crate::error::CloseReason;
+
+/// Something happened to the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session is live: the peer has proven that it holds its keys.
+    Connected {
+        /// The peer's static key, where the profile gives it one. `None` at a plain endpoint.
+        peer: Option<PublicKey>,
+        /// Equal at both ends of one session and of no other; to be compared by another channel. `None` at a plain
+        /// endpoint.
+        handshake_hash: Option<[u8; 32]>,
+    },
+    /// The same peer began a new session (it restarted, or the old session had fallen silent); the old one is gone.
+    PeerReconnected {
+        /// The hash of the new session. `None` at a plain endpoint.
+        handshake_hash: Option<[u8; 32]>,
+        /// `Delivery` messages of the old session that were not acknowledged. They are never sent again by themselves.
+        undelivered: Vec<MessageId>,
+    },
+    /// The session ended, or never came about.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// `Delivery` messages that were not acknowledged.
+        undelivered: Vec<MessageId>,
+    },
+}
