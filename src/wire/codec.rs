@@ -12,46 +12,72 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// What was not read yet.
+    #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed)?;
         self.rest = rest;
         Ok(*head)
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
         self.rest = rest;
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         let (&head, rest) = self.rest.split_first().ok_or(Malformed)?;
         self.rest = rest;
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// Out of line, so that the one-byte case stays small where it is inlined.
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for position in 0..9_u32 {
             let byte = self.u8()?;
@@ -64,7 +90,19 @@ impl<'a> Reader<'a> {
         Err(Malformed)
     }
 
+    /// Takes everything that is left.
+    #[inline]
+    pub(crate) fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+
     /// A varint that must not exceed `max`.
+    #[inline]
     pub(crate) fn varint_up_to(&mut self, max: u64) -> Result<u64, Malformed> {
         self.varint().and_then(|value| if value <= max { Ok(value) } else { Err(Malformed) })
     }
@@ -92,6 +130,19 @@ impl<'a> Writer<'a> {
         self.buffer.len().saturating_sub(self.written)
     }
 
+    /// Forgets what was written after `mark`, an earlier value of [`written`](Self::written).
+    pub(crate) fn rewind(&mut self, mark: usize) {
+        self.written = self.written.min(mark);
+    }
+
+    /// Overwrites one byte that was written before.
+    pub(crate) fn patch(&mut self, at: usize, value: u8) {
+        if let Some(byte) = self.buffer.get_mut(..self.written).and_then(|written| written.get_mut(at)) {
+            *byte = value;
+        }
+    }
+
+    #[inline]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         let end = self.written.checked_add(bytes.len()).ok_or(NoRoom)?;
         self.buffer.get_mut(self.written..end).ok_or(NoRoom)?.copy_from_slice(bytes);
@@ -99,20 +150,43 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    pub(crate) fn u8(&mut self, value: u8) -> Result<(), NoRoom> {
-        self.bytes(&[value])
+    pub(crate) fn zeros(&mut self, len: usize) -> Result<(), NoRoom> {
+        let end = self.written.checked_add(len).ok_or(NoRoom)?;
+        self.buffer.get_mut(self.written..end).ok_or(NoRoom)?.fill(0);
+        self.written = end;
+        Ok(())
     }
 
+    #[inline]
+    pub(crate) fn u8(&mut self, value: u8) -> Result<(), NoRoom> {
+        *self.buffer.get_mut(self.written).ok_or(NoRoom)? = value;
+        self.written += 1;
+        Ok(())
+    }
+
+    #[inline]
     pub(crate) fn u16(&mut self, value: u16) -> Result<(), NoRoom> {
         self.bytes(&value.to_le_bytes())
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, value: u32) -> Result<(), NoRoom> {
         self.bytes(&value.to_le_bytes())
     }
 
+    #[inline]
+    pub(crate) fn u64(&mut self, value: u64) -> Result<(), NoRoom> {
+        self.bytes(&value.to_le_bytes())
+    }
+
     /// Writes the shortest form of `value`, which must not exceed `MAX_NUMBER` (larger ones are `NoRoom`).
-    pub(crate) fn varint(&mut self, mut value: u64) -> Result<(), NoRoom> {
+    #[inline]
+    pub(crate) fn varint(&mut self, value: u64) -> Result<(), NoRoom> {
+        if value < 0x80 { self.u8((value & 0x7f) as u8) } else { self.long_varint(value) }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self, mut value: u64) -> Result<(), NoRoom> {
         if value > MAX_NUMBER {
             return Err(NoRoom);
         }
@@ -125,6 +199,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Bytes that the varint of `value` takes, 1 to 9.
+#[inline]
 pub(crate) const fn varint_len(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros() as usize;
     bits.div_ceil(7)

@@ -1,7 +1,12 @@
 //! The frames of a packet: one enum, an iterator that checks as it goes, an encoder. PROTOCOL.md, "Frames", holds
 //! the registry that this file carries out.
 
-use super::{ack::AckFrame, message::MessageFrame};
+use super::{
+    Malformed, NoRoom,
+    ack::{self, AckFrame},
+    codec::{Reader, Writer},
+    message::{self, Context, MessageFrame},
+};
 
 /// Longest reason of a CLOSE, in bytes.
 pub(crate) const MAX_CLOSE_REASON: usize = 64;
@@ -41,4 +46,234 @@ pub(crate) enum Frame<'a> {
     Redirect { ticket: &'a [u8] },
     /// 0x80 to 0xdf. 0x0d PARITY and 0x30 to 0x33 (key mix) are reserved; everything else is malformed.
     Message(MessageFrame<'a>),
+}
+
+mod kind {
+    pub(super) const PADDING: u8 = 0x00;
+    pub(super) const PING: u8 = 0x01;
+    pub(super) const ACK: u8 = crate::wire::ack::KIND;
+    pub(super) const CLOSE: u8 = 0x03;
+    pub(super) const CONFIRM: u8 = 0x04;
+    pub(super) const WINDOW: u8 = 0x05;
+    pub(super) const SKIP: u8 = 0x06;
+    pub(super) const SKIPPED: u8 = 0x07;
+    pub(super) const HAVE: u8 = 0x08;
+    pub(super) const PATH_CHALLENGE: u8 = 0x09;
+    pub(super) const PATH_RESPONSE: u8 = 0x0a;
+    pub(super) const NEW_CID: u8 = 0x0b;
+    pub(super) const REDIRECT: u8 = 0x0c;
+    pub(super) const FIRST_MESSAGE: u8 = 0x80;
+    pub(super) const LAST_MESSAGE: u8 = 0xdf;
+}
+
+impl Frame<'_> {
+    /// Whether the receiver owes an acknowledgement for it.
+    #[inline]
+    pub(crate) fn is_ack_eliciting(&self) -> bool {
+        !matches!(self, Self::Padding { .. } | Self::Ack(_) | Self::Close { .. })
+    }
+
+    /// Whether a packet of only such frames says nothing about where the peer is.
+    #[inline]
+    pub(crate) fn is_probing(&self) -> bool {
+        matches!(
+            self,
+            Self::PathChallenge(_) | Self::PathResponse(_) | Self::NewCid { .. } | Self::Padding { .. }
+        )
+    }
+}
+
+/// The frames of a packet, in order. Stops after the first error.
+#[derive(Clone, Debug)]
+pub(crate) struct Frames<'a> {
+    reader: Reader<'a>,
+    context: Context,
+}
+
+impl<'a> Frames<'a> {
+    #[inline]
+    pub(crate) fn new(payload: &'a [u8]) -> Self {
+        Self { reader: Reader::new(payload), context: Context::default() }
+    }
+
+    /// Bytes of the payload that were not read yet. Right after a message frame, its bytes end where these begin.
+    #[inline]
+    pub(crate) fn remaining(&self) -> usize {
+        self.reader.rest().len()
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, Malformed>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&kind, rest) = self.reader.rest().split_first()?;
+        self.reader = Reader::new(rest);
+        let frame = if (kind::FIRST_MESSAGE..=kind::LAST_MESSAGE).contains(&kind) {
+            message::decode(kind, &mut self.reader, &mut self.context).map(Frame::Message)
+        } else {
+            decode_control(kind, &mut self.reader)
+        };
+        if frame.is_err() {
+            self.reader = Reader::new(&[]);
+        }
+        Some(frame)
+    }
+}
+
+/// Whether the whole payload decodes and says something: at least one frame that is not padding.
+pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
+    let mut any = false;
+    for frame in Frames::new(payload) {
+        any |= !matches!(frame?, Frame::Padding { .. });
+    }
+    if any { Ok(()) } else { Err(Malformed) }
+}
+
+#[inline(never)]
+fn decode_control<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
+    Ok(match kind {
+        kind::PADDING => {
+            let rest = reader.take_rest();
+            if rest.iter().any(|&byte| byte != 0) {
+                return Err(Malformed);
+            }
+            Frame::Padding { len: rest.len() + 1 }
+        }
+        kind::PING => Frame::Ping,
+        kind::ACK => Frame::Ack(ack::decode(reader)?),
+        kind::CLOSE => {
+            let code = reader.u16()?;
+            let len = usize::from(reader.u8()?);
+            Frame::Close { code, reason: reader.bytes(at_most(len, MAX_CLOSE_REASON)?)? }
+        }
+        kind::CONFIRM => Frame::Confirm { cid: read_cid(reader)?, ticket: read_ticket(reader)? },
+        kind::WINDOW => {
+            let lane = match reader.varint()?.checked_sub(1) {
+                None => None,
+                Some(lane) => Some(u8::try_from(lane).map_err(|_| Malformed)?),
+            };
+            Frame::Window { lane, limit: reader.varint()? }
+        }
+        kind::SKIP => Frame::Skip { lane: reader.u8()?, index: reader.varint()?, charge: reader.varint()? },
+        kind::SKIPPED => Frame::Skipped { lane: reader.u8()?, index: reader.varint()? },
+        kind::HAVE => Frame::Have { lane: reader.u8()?, index: reader.varint()? },
+        kind::PATH_CHALLENGE => Frame::PathChallenge(reader.array()?),
+        kind::PATH_RESPONSE => Frame::PathResponse(reader.array()?),
+        kind::NEW_CID => {
+            let sequence = reader.varint()?;
+            Frame::NewCid { sequence, retire_below: reader.varint_up_to(sequence)?, cid: reader.array()? }
+        }
+        kind::REDIRECT => match read_ticket(reader)? {
+            [] => return Err(Malformed),
+            ticket => Frame::Redirect { ticket },
+        },
+        _ => return Err(Malformed),
+    })
+}
+
+fn at_most(len: usize, max: usize) -> Result<usize, Malformed> {
+    if len <= max { Ok(len) } else { Err(Malformed) }
+}
+
+fn read_ticket<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+    let len = usize::try_from(reader.varint()?).map_err(|_| Malformed)?;
+    reader.bytes(at_most(len, MAX_TICKET)?)
+}
+
+/// Reads `cid_len u8 (0 or 8), cid`.
+pub(super) fn read_cid(reader: &mut Reader<'_>) -> Result<Option<[u8; CID_LEN]>, Malformed> {
+    match usize::from(reader.u8()?) {
+        0 => Ok(None),
+        CID_LEN => reader.array().map(Some),
+        _ => Err(Malformed),
+    }
+}
+
+/// Writes a frame. On `NoRoom` (also for a frame that has no encoding because a value is out of range) the writer and
+/// the context are as before. Nothing may be written after PADDING.
+#[inline]
+pub(crate) fn encode(
+    frame: &Frame<'_>,
+    context: &mut Context,
+    writer: &mut Writer<'_>,
+) -> Result<(), NoRoom> {
+    if let Frame::Message(message) = frame {
+        return message::encode(message, context, writer);
+    }
+    let mark = writer.written();
+    let written = encode_control(frame, writer);
+    if written.is_err() {
+        writer.rewind(mark);
+    }
+    written
+}
+
+fn encode_control(frame: &Frame<'_>, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    match *frame {
+        Frame::Padding { len: 0 } | Frame::Message(_) => Err(NoRoom),
+        Frame::Padding { len } => writer.zeros(len),
+        Frame::Ping => writer.u8(kind::PING),
+        Frame::Ack(ack) => ack::encode_again(&ack, writer),
+        Frame::Close { code, reason } => {
+            let len = u8::try_from(reason.len()).map_err(|_| NoRoom)?;
+            if reason.len() > MAX_CLOSE_REASON {
+                return Err(NoRoom);
+            }
+            writer.u8(kind::CLOSE)?;
+            writer.u16(code)?;
+            writer.u8(len)?;
+            writer.bytes(reason)
+        }
+        Frame::Confirm { cid, ticket } => {
+            writer.u8(kind::CONFIRM)?;
+            write_cid(cid, writer)?;
+            write_ticket(ticket, writer)
+        }
+        Frame::Window { lane, limit } => {
+            writer.u8(kind::WINDOW)?;
+            writer.varint(lane.map_or(0, |lane| u64::from(lane) + 1))?;
+            writer.varint(limit)
+        }
+        Frame::Skip { lane, index, charge } => {
+            write_index(kind::SKIP, lane, index, writer)?;
+            writer.varint(charge)
+        }
+        Frame::Skipped { lane, index } => write_index(kind::SKIPPED, lane, index, writer),
+        Frame::Have { lane, index } => write_index(kind::HAVE, lane, index, writer),
+        Frame::PathChallenge(bytes) => writer.u8(kind::PATH_CHALLENGE).and_then(|()| writer.bytes(&bytes)),
+        Frame::PathResponse(bytes) => writer.u8(kind::PATH_RESPONSE).and_then(|()| writer.bytes(&bytes)),
+        Frame::NewCid { sequence, retire_below, .. } if retire_below > sequence => Err(NoRoom),
+        Frame::NewCid { sequence, retire_below, cid } => {
+            writer.u8(kind::NEW_CID)?;
+            writer.varint(sequence)?;
+            writer.varint(retire_below)?;
+            writer.bytes(&cid)
+        }
+        Frame::Redirect { ticket: [] } => Err(NoRoom),
+        Frame::Redirect { ticket } => writer.u8(kind::REDIRECT).and_then(|()| write_ticket(ticket, writer)),
+    }
+}
+
+fn write_index(kind: u8, lane: u8, index: u64, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    writer.u8(kind)?;
+    writer.u8(lane)?;
+    writer.varint(index)
+}
+
+fn write_ticket(ticket: &[u8], writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    if ticket.len() > MAX_TICKET {
+        return Err(NoRoom);
+    }
+    writer.varint(ticket.len() as u64)?;
+    writer.bytes(ticket)
+}
+
+/// Writes `cid_len u8 (0 or 8), cid`.
+pub(super) fn write_cid(cid: Option<[u8; CID_LEN]>, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+    match cid {
+        None => writer.u8(0),
+        Some(cid) => writer.u8(8).and_then(|()| writer.bytes(&cid)),
+    }
 }

@@ -9,6 +9,8 @@ pub(crate) mod header;
 pub(crate) mod hello;
 pub(crate) mod message;
 pub(crate) mod plain;
+#[cfg(test)]
+mod tests;
 
 pub use message::Guarantee;
 
