@@ -33,6 +33,7 @@ mod window;
 mod wire;
 
 pub use config::{Config, NewSetUnsent, Padding};
+pub use crypto::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{Guarantee, LaneId, MessageId};
 pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
 pub use event::Event;

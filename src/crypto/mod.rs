@@ -1,1 +1,44 @@
-//! Stub.
+//! Keys and everything made with them: the Noise handshake, the key schedule, the sealing of packets and of
+//! handshake datagrams. Knows no frames, no addresses and no sessions; time and chance are arguments. Nothing here
+//! changes by bytes that did not authenticate.
+
+pub(crate) mod aead;
+pub(crate) mod envelope;
+#[cfg(test)]
+mod hygiene;
+mod keys;
+pub(crate) mod noise;
+pub(crate) mod packet;
+pub(crate) mod pattern;
+pub(crate) mod schedule;
+mod secret;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod vectors;
+
+pub(crate) use envelope::{EnvelopeError, EnvelopeKeys};
+pub use keys::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
+pub(crate) use keys::{InviteKeys, Prologue, derive_invite, dh, paired_env_base};
+pub(crate) use noise::{Handshake, Keys, NoiseError, Split};
+pub(crate) use packet::{OpenKeys, Opened, SealError, SealKey};
+pub(crate) use pattern::Pattern;
+pub(crate) use schedule::Channel;
+pub(crate) use secret::{EntropyError, Secret, hash, hmac, random};
+
+/// Who sent the first handshake message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Initiator,
+    Responder,
+}
+
+impl Side {
+    /// The other side.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Initiator => Self::Responder,
+            Self::Responder => Self::Initiator,
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The Noise handshake, revision 34, carried out token by token from the tables of [`Pattern`]. Must not know what
+//! the payloads mean or how messages travel. A message that fails changes nothing: reading returns the next state and
+//! leaves the old one as it was, writing commits only when it succeeds.
+
+use rand_core::TryCryptoRng;
+
+use super::{
+    PublicKey, Secret, SecretKey, Side,
+    aead::{TAG_LEN, open_in_place, seal_in_place},
+    hash, hmac,
+    pattern::{Pattern, Token},
+};
+
+/// Why a handshake did not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoiseError {
+    /// The message is forged, damaged, of another handshake, or of the wrong length. Says no more on purpose.
+    Refused,
+    /// The source of randomness failed.
+    Entropy,
+    /// Keys that do not fit the pattern, a call out of turn, or a buffer too short: a mistake of the caller.
+    Misuse,
+}
+
+/// What a side brings along. Exactly what the pattern needs; more is a mistake.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keys<'a> {
+    pub(crate) local: Option<&'a SecretKey>,
+    pub(crate) remote: Option<&'a PublicKey>,
+    pub(crate) psk: Option<&'a Secret<32>>,
+    /// The `dh` of both static keys, if it is known already; saves computing it again. Only with `remote`.
+    pub(crate) static_static: Option<&'a Secret<32>>,
+}
+
+/// What a finished handshake leaves. Noise, `Split()`.
+#[derive(Debug)]
+pub(crate) struct Split {
+    pub(crate) i2r: Secret<32>,
+    pub(crate) r2i: Secret<32>,
+    /// The handshake hash: the same on both sides, different in every session. Public.
+    pub(crate) hash: [u8; 32],
+}
+
+/// `CipherState` and `SymmetricState` in one. Noise, sections 5.1 and 5.2.
+struct Symmetric {
+    chaining_key: Secret<32>,
+    hash: [u8; 32],
+    key: Option<Secret<32>>,
+    nonce: u64,
+}
+
+impl Symmetric {
+    /// `InitializeSymmetric`: every name here is longer than a hash, so it is always hashed.
+    fn new(name: &str) -> Self {
+        let hash = hash(&[name.as_bytes()]);
+        let mut chaining_key = Secret::zeroed();
+        chaining_key.as_mut_bytes().copy_from_slice(&hash);
+        Self { chaining_key, hash, key: None, nonce: 0 }
+    }
+
+    fn duplicate(&self) -> Self {
+        Self {
+            chaining_key: self.chaining_key.duplicate(),
+            hash: self.hash,
+            key: self.key.as_ref().map(Secret::duplicate),
+            nonce: self.nonce,
+        }
+    }
+
+    fn mix_hash(&mut self, parts: &[&[u8]; 2]) {
+        let [first, second] = parts;
+        self.hash = hash(&[&self.hash, first, second]);
+    }
+
+    /// `HKDF(ck, input, 3)`; whoever needs two outputs leaves the third.
+    fn hkdf(&self, input: &[u8]) -> [Secret<32>; 3] {
+        let temporary = hmac(self.chaining_key.as_bytes(), &[input]);
+        let first = hmac(temporary.as_bytes(), &[&[1]]);
+        let second = hmac(temporary.as_bytes(), &[first.as_bytes(), &[2]]);
+        let third = hmac(temporary.as_bytes(), &[second.as_bytes(), &[3]]);
+        [first, second, third]
+    }
+
+    fn mix_key(&mut self, input: &[u8]) {
+        let [chaining_key, key, _] = self.hkdf(input);
+        self.chaining_key = chaining_key;
+        self.key = Some(key);
+        self.nonce = 0;
+    }
+
+    fn mix_key_and_hash(&mut self, input: &[u8]) {
+        let [chaining_key, hash, key] = self.hkdf(input);
+        self.chaining_key = chaining_key;
+        self.mix_hash(&[hash.as_bytes(), &[]]);
+        self.key = Some(key);
+        self.nonce = 0;
+    }
+
+    /// `EncryptAndHash`, from `plaintext` to the front of `out`. Returns the rest of `out`.
+    fn encrypt<'o>(&mut self, plaintext: &[u8], out: &'o mut [u8]) -> Result<&'o mut [u8], NoiseError> {
+        let (text, rest) = out.split_at_mut_checked(plaintext.len()).ok_or(NoiseError::Misuse)?;
+        text.copy_from_slice(plaintext);
+        let Some(key) = &self.key else {
+            self.mix_hash(&[text, &[]]);
+            return Ok(rest);
+        };
+        let (tag, rest) = rest.split_first_chunk_mut::<TAG_LEN>().ok_or(NoiseError::Misuse)?;
+        *tag = seal_in_place(key, &nonce(self.nonce), &self.hash, text).ok_or(NoiseError::Misuse)?;
+        self.nonce = self.nonce.checked_add(1).ok_or(NoiseError::Misuse)?;
+        self.mix_hash(&[text, tag]);
+        Ok(rest)
+    }
+
+    /// `DecryptAndHash`, from `message` to `out`, which has the length of the plaintext.
+    fn decrypt(&mut self, message: &[u8], out: &mut [u8]) -> Result<(), NoiseError> {
+        let (text, tag) = message.split_at_checked(out.len()).ok_or(NoiseError::Refused)?;
+        out.copy_from_slice(text);
+        if let Some(key) = &self.key {
+            let tag = tag.try_into().map_err(|_| NoiseError::Refused)?;
+            if !open_in_place(key, &nonce(self.nonce), &self.hash, out, tag) {
+                return Err(NoiseError::Refused);
+            }
+            self.nonce = self.nonce.checked_add(1).ok_or(NoiseError::Misuse)?;
+        } else if !tag.is_empty() {
+            return Err(NoiseError::Refused);
+        }
+        self.mix_hash(&[text, tag]);
+        Ok(())
+    }
+
+    /// Bytes that a ciphertext is longer than its plaintext.
+    const fn overhead(&self) -> usize {
+        if self.key.is_some() { TAG_LEN } else { 0 }
+    }
+}
+
+/// Four zero bytes and the counter, little-endian. Noise, section 12.3.
+const fn nonce(counter: u64) -> [u8; 12] {
+    let [n0, n1, n2, n3, n4, n5, n6, n7] = counter.to_le_bytes();
+    [0, 0, 0, 0, n0, n1, n2, n3, n4, n5, n6, n7]
+}
+
+/// A handshake under way, on one side. Noise, section 5.3.
+pub(crate) struct Handshake {
+    symmetric: Symmetric,
+    pattern: Pattern,
+    side: Side,
+    /// Messages written and read so far.
+    done: u8,
+    local_static: Option<SecretKey>,
+    local_ephemeral: Option<SecretKey>,
+    remote_static: Option<PublicKey>,
+    remote_ephemeral: Option<[u8; 32]>,
+    psk: Option<Secret<32>>,
+    static_static: Option<Secret<32>>,
+}
+
+impl std::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handshake({:?}, {:?}, {})", self.pattern, self.side, self.done)
+    }
+}
+
+impl Handshake {
+    pub(crate) fn new(
+        pattern: Pattern,
+        side: Side,
+        prologue: &[u8],
+        keys: Keys<'_>,
+    ) -> Result<Self, NoiseError> {
+        let (has_local, knows_remote) = match side {
+            Side::Initiator => (pattern.initiator_has_static(), pattern.knows_responder()),
+            Side::Responder => (pattern.responder_has_static(), pattern.knows_initiator()),
+        };
+        let fits = keys.local.is_some() == has_local
+            && keys.remote.is_some() == knows_remote
+            && keys.psk.is_some() == pattern.has_psk()
+            && (keys.static_static.is_none() || (has_local && knows_remote));
+        if !fits {
+            return Err(NoiseError::Misuse);
+        }
+        let mut symmetric = Symmetric::new(pattern.name());
+        symmetric.mix_hash(&[prologue, &[]]);
+        let local = keys.local.map(SecretKey::public_key);
+        let (initiator, responder) = match side {
+            Side::Initiator => (local, keys.remote.copied()),
+            Side::Responder => (keys.remote.copied(), local),
+        };
+        // Pre-messages, the initiator's first.
+        for (known, key) in [(pattern.knows_initiator(), initiator), (pattern.knows_responder(), responder)] {
+            if known {
+                symmetric.mix_hash(&[key.ok_or(NoiseError::Misuse)?.as_bytes(), &[]]);
+            }
+        }
+        Ok(Self {
+            symmetric,
+            pattern,
+            side,
+            done: 0,
+            local_static: keys.local.map(SecretKey::duplicate),
+            local_ephemeral: None,
+            remote_static: keys.remote.copied(),
+            remote_ephemeral: None,
+            psk: keys.psk.map(Secret::duplicate),
+            static_static: keys.static_static.map(Secret::duplicate),
+        })
+    }
+
+    fn duplicate(&self) -> Self {
+        Self {
+            symmetric: self.symmetric.duplicate(),
+            pattern: self.pattern,
+            side: self.side,
+            done: self.done,
+            local_static: self.local_static.as_ref().map(SecretKey::duplicate),
+            local_ephemeral: self.local_ephemeral.as_ref().map(SecretKey::duplicate),
+            remote_static: self.remote_static,
+            remote_ephemeral: self.remote_ephemeral,
+            psk: self.psk.as_ref().map(Secret::duplicate),
+            static_static: self.static_static.as_ref().map(Secret::duplicate),
+        }
+    }
+
+    /// The tokens of the next message, if it is the turn of `side`.
+    fn tokens(&self, side: Side) -> Result<&'static [Token], NoiseError> {
+        let turn = if self.done % 2 == 0 { Side::Initiator } else { Side::Responder };
+        let tokens = self.pattern.messages().get(usize::from(self.done)).copied();
+        tokens.filter(|_| turn == side).ok_or(NoiseError::Misuse)
+    }
+
+    /// Writes the next message with `payload` into `out`; returns its length. On an error nothing has changed but
+    /// `out`.
+    pub(crate) fn write<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        rng: &mut R,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, NoiseError> {
+        let tokens = self.tokens(self.side)?;
+        let room = out.len();
+        let mut next = self.duplicate();
+        let mut rest = out;
+        for token in tokens {
+            rest = next.write_token(*token, rng, rest)?;
+        }
+        rest = next.symmetric.encrypt(payload, rest)?;
+        let len = room.checked_sub(rest.len()).ok_or(NoiseError::Misuse)?;
+        next.done = next.done.saturating_add(1);
+        *self = next;
+        Ok(len)
+    }
+
+    fn write_token<'o, R: TryCryptoRng + ?Sized>(
+        &mut self,
+        token: Token,
+        rng: &mut R,
+        out: &'o mut [u8],
+    ) -> Result<&'o mut [u8], NoiseError> {
+        match token {
+            Token::E => {
+                let key = SecretKey::from_rng(rng).map_err(|_| NoiseError::Entropy)?;
+                let public = *key.public_key().as_bytes();
+                self.local_ephemeral = Some(key);
+                let (to, rest) = out.split_first_chunk_mut::<32>().ok_or(NoiseError::Misuse)?;
+                *to = public;
+                self.mix_ephemeral(&public);
+                Ok(rest)
+            }
+            Token::S => {
+                let public = self.local_static.as_ref().ok_or(NoiseError::Misuse)?.public_key();
+                self.symmetric.encrypt(public.as_bytes(), out)
+            }
+            Token::Ee | Token::Es | Token::Se | Token::Ss | Token::Psk => self.mix(token).map(|()| out),
+        }
+    }
+
+    /// Reads the next message. Returns the state after it and the length of the payload, which is at the front of
+    /// `payload_out`; `self` stays as it was, so that a better message may still come.
+    pub(crate) fn read(&self, message: &[u8], payload_out: &mut [u8]) -> Result<(Self, usize), NoiseError> {
+        let tokens = self.tokens(self.side.other())?;
+        let mut next = self.duplicate();
+        let mut rest = message;
+        for token in tokens {
+            rest = next.read_token(*token, rest)?;
+        }
+        let len = rest.len().checked_sub(next.symmetric.overhead()).ok_or(NoiseError::Refused)?;
+        let payload = payload_out.get_mut(..len).ok_or(NoiseError::Refused)?;
+        next.symmetric.decrypt(rest, payload)?;
+        next.done = next.done.saturating_add(1);
+        Ok((next, len))
+    }
+
+    fn read_token<'m>(&mut self, token: Token, message: &'m [u8]) -> Result<&'m [u8], NoiseError> {
+        match token {
+            Token::E => {
+                let (public, rest) = message.split_first_chunk::<32>().ok_or(NoiseError::Refused)?;
+                self.remote_ephemeral = Some(*public);
+                self.mix_ephemeral(public);
+                Ok(rest)
+            }
+            Token::S => {
+                let len = 32 + self.symmetric.overhead();
+                let (sealed, rest) = message.split_at_checked(len).ok_or(NoiseError::Refused)?;
+                let mut public = [0; 32];
+                self.symmetric.decrypt(sealed, &mut public)?;
+                self.remote_static = Some(PublicKey::from_bytes(public).map_err(|_| NoiseError::Refused)?);
+                Ok(rest)
+            }
+            Token::Ee | Token::Es | Token::Se | Token::Ss | Token::Psk => self.mix(token).map(|()| message),
+        }
+    }
+
+    /// With a pre-shared secret an ephemeral key is mixed into the key too. Noise, section 9.2.
+    fn mix_ephemeral(&mut self, public: &[u8; 32]) {
+        self.symmetric.mix_hash(&[public, &[]]);
+        if self.pattern.has_psk() {
+            self.symmetric.mix_key(public);
+        }
+    }
+
+    /// The tokens that send nothing.
+    fn mix(&mut self, token: Token) -> Result<(), NoiseError> {
+        let (e, s) = (self.local_ephemeral.as_ref(), self.local_static.as_ref());
+        let (re, rs) = (self.remote_ephemeral.as_ref(), self.remote_static.as_ref().map(PublicKey::as_bytes));
+        let (local, remote) = match (token, self.side, &self.static_static) {
+            (Token::Psk, _, _) => {
+                let psk = self.psk.as_ref().ok_or(NoiseError::Misuse)?;
+                self.symmetric.mix_key_and_hash(psk.as_bytes());
+                return Ok(());
+            }
+            (Token::Ss, _, Some(known)) => {
+                self.symmetric.mix_key(known.as_bytes());
+                return Ok(());
+            }
+            (Token::Ss, _, None) => (s, rs),
+            (Token::Ee, _, _) => (e, re),
+            (Token::Es, Side::Initiator, _) | (Token::Se, Side::Responder, _) => (e, rs),
+            (Token::Es, Side::Responder, _) | (Token::Se, Side::Initiator, _) => (s, re),
+            (Token::E | Token::S, _, _) => return Err(NoiseError::Misuse),
+        };
+        let (local, remote) = local.zip(remote).ok_or(NoiseError::Misuse)?;
+        let shared = local.agree(remote).ok_or(NoiseError::Refused)?;
+        self.symmetric.mix_key(shared.as_bytes());
+        Ok(())
+    }
+
+    /// Whether the last message was written or read.
+    pub(crate) fn is_finished(&self) -> bool {
+        usize::from(self.done) >= self.pattern.messages().len()
+    }
+
+    /// Ends the handshake. [`NoiseError::Misuse`] before it is finished.
+    pub(crate) fn split(self) -> Result<Split, NoiseError> {
+        if !self.is_finished() {
+            return Err(NoiseError::Misuse);
+        }
+        let [i2r, r2i, _] = self.symmetric.hkdf(&[]);
+        Ok(Split { i2r, r2i, hash: self.symmetric.hash })
+    }
+
+    /// The hash of everything so far.
+    pub(crate) const fn hash(&self) -> [u8; 32] {
+        self.symmetric.hash
+    }
+
+    /// The other side's static key, once it is known.
+    pub(crate) const fn remote_static(&self) -> Option<PublicKey> {
+        self.remote_static
+    }
+
+    /// The other side's ephemeral key, once it was read.
+    pub(crate) const fn remote_ephemeral(&self) -> Option<[u8; 32]> {
+        self.remote_ephemeral
+    }
+
+    /// This side's ephemeral public key, once it was written.
+    pub(crate) fn local_ephemeral(&self) -> Option<[u8; 32]> {
+        self.local_ephemeral.as_ref().map(|key| *key.public_key().as_bytes())
+    }
+}

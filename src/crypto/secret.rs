@@ -1,0 +1,138 @@
+//! Secret bytes, and the two functions that make most of them: BLAKE2s and HMAC-BLAKE2s. Must not know what a
+//! secret is for. Every secret of the crate is a [`Secret`], so every one is wiped when it is dropped and none prints.
+
+use std::fmt;
+
+use blake2::{Blake2s256, Digest};
+use hmac::{KeyInit, Mac, SimpleHmac};
+use rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// The source of randomness failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntropyError;
+
+/// Bytes that nobody else may see: not copied, not compared except in constant time, not printed, wiped on drop.
+pub(crate) struct Secret<const N: usize>([u8; N]);
+
+impl<const N: usize> Secret<N> {
+    /// Takes the bytes over and wipes the place they came from.
+    pub(crate) fn take(bytes: &mut [u8; N]) -> Self {
+        let secret = Self(*bytes);
+        bytes.zeroize();
+        secret
+    }
+
+    pub(crate) const fn zeroed() -> Self {
+        Self([0; N])
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; N] {
+        &self.0
+    }
+
+    pub(crate) const fn as_mut_bytes(&mut self) -> &mut [u8; N] {
+        &mut self.0
+    }
+
+    /// Whether both hold the same bytes, in a time that does not tell where they differ.
+    pub(crate) fn ct_eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// A second copy, for the transactional handshake only.
+    pub(super) const fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<const N: usize> fmt::Debug for Secret<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl<const N: usize> Drop for Secret<N> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<const N: usize> ZeroizeOnDrop for Secret<N> {}
+
+/// `N` random bytes.
+pub(crate) fn random<const N: usize, R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<[u8; N], EntropyError> {
+    let mut bytes = [0; N];
+    rng.try_fill_bytes(&mut bytes).map_err(|_| EntropyError)?;
+    Ok(bytes)
+}
+
+/// `N` random bytes that are secret.
+pub(crate) fn random_secret<const N: usize, R: TryCryptoRng + ?Sized>(
+    rng: &mut R,
+) -> Result<Secret<N>, EntropyError> {
+    let mut secret = Secret::zeroed();
+    rng.try_fill_bytes(secret.as_mut_bytes()).map_err(|_| EntropyError)?;
+    Ok(secret)
+}
+
+/// BLAKE2s-256 of the parts, one after another.
+pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Blake2s256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// HMAC-BLAKE2s-256 of the parts, one after another. Every key of the protocol has 32 bytes.
+pub(crate) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret<32> {
+    // A key of exactly one block makes the constructor infallible; HMAC pads shorter keys with zeros anyway.
+    let mut block = Zeroizing::new([0_u8; 64]);
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    let mut mac = SimpleHmac::<Blake2s256>::new((&*block).into());
+    for part in parts {
+        Mac::update(&mut mac, part);
+    }
+    let mut tag: [u8; 32] = mac.finalize().into_bytes().into();
+    Secret::take(&mut tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::testing::{BrokenRng, FixedRng, unhex};
+
+    #[test]
+    fn hash_and_hmac_match_published_values() {
+        // RFC 7693, appendix B.
+        let abc = "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982";
+        assert_eq!(hash(&[b"a", b"", b"bc"]).as_slice(), unhex(abc));
+        // HMAC from its definition (RFC 2104), with the plain hash.
+        let key = [0x6b; 32];
+        let pad = |byte: u8| -> Vec<u8> { (0..64).map(|i| key.get(i).unwrap_or(&0) ^ byte).collect() };
+        let inner = hash(&[&pad(0x36), b"message"]);
+        let expected = hash(&[&pad(0x5c), &inner]);
+        assert_eq!(hmac(&key, &[b"mess", b"age"]).as_bytes(), &expected);
+    }
+
+    #[test]
+    fn a_failing_source_of_randomness_is_an_error() {
+        assert_eq!(random::<8, _>(&mut BrokenRng), Err(EntropyError));
+        assert!(random_secret::<32, _>(&mut BrokenRng).is_err());
+        assert_eq!(random::<3, _>(&mut FixedRng::new(&[1, 2, 3])), Ok([1, 2, 3]));
+    }
+
+    #[test]
+    fn taking_bytes_wipes_their_first_place() {
+        let mut bytes = [7; 32];
+        let secret = Secret::take(&mut bytes);
+        assert_eq!(bytes, [0; 32]);
+        assert_eq!(secret.as_bytes(), &[7; 32]);
+        assert!(secret.ct_eq(&secret.duplicate()));
+        assert!(!secret.ct_eq(&Secret::zeroed()));
+    }
+}
