@@ -121,7 +121,9 @@ impl Connection {
                     result.close = Some(Closing { code, reference });
                 }
                 Frame::Ack(ack) => {
-                    if ack.largest >= self.next || ack.ranges().any(|range| self.skipped.iter().any(|n| range.contains(n))) {
+                    if ack.largest >= self.next
+                        || ack.ranges().any(|range| self.skipped.iter().any(|n| range.contains(n)))
+                    {
                         return Err(Violation::ImpossibleAck);
                     }
                     self.acked = self.acked.max(Some(ack.largest));

@@ -23,6 +23,8 @@ pub enum InvalidKey {
     NotCanonical,
     /// The public key is zero, with which nothing can be agreed.
     Zero,
+    /// The public key is our own, or nothing can be agreed with it.
+    Unusable,
 }
 
 impl fmt::Display for InvalidKey {
@@ -31,6 +33,7 @@ impl fmt::Display for InvalidKey {
             Self::Text => "a key is written as 64 hexadecimal digits",
             Self::NotCanonical => "the public key is not in canonical form",
             Self::Zero => "the public key is zero",
+            Self::Unusable => "the public key is our own, or nothing can be agreed with it",
         })
     }
 }

@@ -30,7 +30,8 @@ impl Bucket {
 
     /// Takes `tokens` if so many are there.
     pub(super) fn take(&mut self, now: Instant, tokens: u32) -> bool {
-        let micros = u64::try_from(now.saturating_duration_since(self.filled).as_micros()).unwrap_or(u64::MAX);
+        let micros =
+            u64::try_from(now.saturating_duration_since(self.filled).as_micros()).unwrap_or(u64::MAX);
         self.level = self.level.saturating_add(micros.saturating_mul(self.per_second)).min(self.capacity());
         self.filled = now;
         match self.level.checked_sub(u64::from(tokens) * MILLION) {

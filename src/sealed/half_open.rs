@@ -92,7 +92,10 @@ impl Table {
     /// Whether there is room for a newcomer: a free place, or an oldest entry that had its second.
     pub(super) fn has_room(&self, now: Instant) -> bool {
         self.entries.len() < self.most
-            || self.entries.first().is_some_and(|oldest| now.saturating_duration_since(oldest.created) >= SAFE_AGE)
+            || self
+                .entries
+                .first()
+                .is_some_and(|oldest| now.saturating_duration_since(oldest.created) >= SAFE_AGE)
     }
 
     pub(super) fn insert(&mut self, entry: HalfOpen) {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     connection::Negotiated,
-    crypto::{self, Channel, PublicKey, Side, noise::Handshake, noise::NoiseError},
+    crypto::{self, Channel, Handshake, NoiseError, PublicKey, Side},
     error::Dropped,
     wire::envelope::{Body, Kind},
 };
@@ -82,7 +82,7 @@ impl Sealed {
     fn write_init<R: TryCryptoRng + ?Sized>(&self, now: Instant, rng: &mut R) -> Result<Attempt, Failure> {
         let mut noise = self.new_noise(Side::Initiator).map_err(failure)?;
         let mut payload = [0; MAX_PAYLOAD];
-        let len = self.payloads.init(&self.config, &mut payload);
+        let len = messages::init_payload(self.credentials.profile, &self.config, &mut payload);
         let payload = payload.get(..len).ok_or(Failure::Room)?;
         let message = NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?;
         let id = crypto::hash(&[message.as_bytes()]);
@@ -196,7 +196,7 @@ impl Sealed {
         let mut payload = [0; MAX_PAYLOAD];
         let (noise, len) = noise.read(message, &mut payload).map_err(|_| Dropped::Handshake)?;
         let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-        let negotiated = self.payloads.read_init(&self.config, payload).ok_or(Dropped::Handshake)?;
+        let negotiated = messages::read_init(self.credentials.profile, &self.config, payload)?;
         self.welcome(noise.remote_static())?;
         Ok(Candidate { noise, negotiated })
     }
@@ -226,7 +226,7 @@ impl Sealed {
     ) -> Result<(), Failure> {
         let Candidate { mut noise, negotiated } = candidate;
         let mut payload = [0; MAX_PAYLOAD];
-        let len = self.payloads.response(&self.config, &mut payload);
+        let len = messages::answer_payload(&self.config, &mut payload);
         let payload = payload.get(..len).ok_or(Failure::Room)?;
         let response = NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?;
         let response_id = crypto::hash(&[response.as_bytes()]);
@@ -267,8 +267,7 @@ impl Sealed {
                 let (noise, len) =
                     attempt.noise.read(body.noise, &mut payload).map_err(|_| Dropped::Handshake)?;
                 let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-                let negotiated =
-                    self.payloads.read_response(&self.config, payload).ok_or(Dropped::Handshake)?;
+                let negotiated = messages::read_answer(&self.config, payload)?;
                 ((noise, negotiated), attempt.ephemeral, attempt.id)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
@@ -312,7 +311,7 @@ impl Sealed {
         let mut fin = None;
         if !noise.is_finished() {
             let mut payload = [0; MAX_PAYLOAD];
-            let len = self.payloads.fin(&self.config, &mut payload);
+            let len = messages::hello_payload(&self.config, &mut payload);
             let payload = payload.get(..len).ok_or(Failure::Room)?;
             fin = Some(NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?);
         }
@@ -333,7 +332,7 @@ impl Sealed {
         let mut payload = [0; MAX_PAYLOAD];
         let (noise, len) = noise.read(body.noise, &mut payload).map_err(|_| Dropped::Handshake)?;
         let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-        let negotiated = self.payloads.read_fin(&self.config, payload).ok_or(Dropped::Handshake)?;
+        let negotiated = messages::read_hello(&self.config, payload)?;
         self.welcome(noise.remote_static())?;
         let agreed = agree(noise, Side::Responder, id, negotiated).map_err(|_| Dropped::Handshake)?;
         if let Some(entry) = self.half_open.find(&id) {

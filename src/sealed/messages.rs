@@ -5,27 +5,20 @@ use std::time::Duration;
 
 use rand_core::TryCryptoRng;
 
-use super::Failure;
+use super::{Failure, profile::Profile};
 use crate::{
     config::Config,
     connection::Negotiated,
-    crypto::{EnvelopeKeys, Side},
+    crypto::{EnvelopeError, EnvelopeKeys, Side, packet::OVERHEAD},
     error::Dropped,
     wire::{
-        envelope::{Body, Kind},
-        hello::{Hello, Tail, Versions},
+        envelope::{Body, ENVELOPE_HEADROOM, ENVELOPE_TAIL, Kind},
+        hello::{ANSWER_LEN, Answer, Hello, Versions},
     },
 };
 
-/// The wire version that this code speaks.
-pub(super) const VERSION: u8 = 1;
-/// Length of a FIN datagram, in bytes. PROTOCOL.md, "Envelope".
-pub(super) const FIN_BYTES: usize = 256;
-/// Bytes of nonce before and tag behind the body of an envelope.
-const NONCE_LEN: usize = 24;
-const TAG_LEN: usize = 16;
 /// Bytes of a sealed packet that are not frames.
-pub(super) const PACKET_OVERHEAD: usize = 20;
+pub(super) const PACKET_OVERHEAD: usize = OVERHEAD;
 /// Longest Noise message with a `Hello` and a connection id inside: XX, message 2.
 const MAX_NOISE: usize = 160;
 
@@ -38,9 +31,7 @@ pub(super) struct NoiseBytes {
 
 impl NoiseBytes {
     /// What `write` put into the buffer.
-    pub(super) fn written(
-        write: impl FnOnce(&mut [u8]) -> Result<usize, Failure>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn written(write: impl FnOnce(&mut [u8]) -> Result<usize, Failure>) -> Result<Self, Failure> {
         let mut bytes = [0; MAX_NOISE];
         let len = write(&mut bytes)?;
         Ok(Self { bytes, len })
@@ -57,82 +48,37 @@ pub(super) fn reference(id: &[u8; 32]) -> [u8; 16] {
     reference
 }
 
-fn own_hello(config: &Config) -> Hello {
-    Hello {
-        min_version: VERSION,
-        max_version: VERSION,
-        flags: 0,
-        max_datagram: config.max_datagram_bytes,
-        idle_timeout_ms: u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX),
-        max_fragments: config.max_fragments,
-        max_message: config.max_message_bytes,
-    }
-}
-
-/// What both sides will keep to: the smaller of each pair of limits. `None` if the peer's are out of range.
-/// PROTOCOL.md, "Hello".
-fn negotiate(config: &Config, peer: &Hello) -> Option<Negotiated> {
-    let speaks = peer.min_version <= VERSION && VERSION <= peer.max_version;
-    if !speaks || peer.max_datagram < config.handshake_bytes {
-        return None;
-    }
-    Some(Negotiated {
-        idle_timeout: config.idle_timeout.min(Duration::from_millis(peer.idle_timeout_ms.into())),
-        max_datagram: config.max_datagram_bytes.min(peer.max_datagram),
-        max_fragments: config.max_fragments.min(peer.max_fragments),
-        max_message: config.max_message_bytes.min(peer.max_message),
+/// What both sides will keep to: the smaller of each pair of limits. PROTOCOL.md, "Hello".
+fn negotiate(config: &Config, peer: &Hello) -> Negotiated {
+    let agreed = Hello::new(config).agreed(peer);
+    Negotiated {
+        idle_timeout: Duration::from_millis(agreed.idle_timeout_ms.into()),
+        max_datagram: agreed.max_datagram,
+        max_fragments: agreed.max_fragments,
+        max_message: agreed.max_message,
         overhead: PACKET_OVERHEAD,
-    })
+    }
 }
 
-/// What rides in the three messages of a handshake. In the patterns with FIN, message 1 is not secret from anyone, so
-/// it says no more than the versions.
-#[derive(Debug)]
-pub(super) struct Payloads {
-    pub(super) has_fin: bool,
+/// The longest payload: `Hello` and a connection id.
+pub(super) const MAX_PAYLOAD: usize = ANSWER_LEN;
+
+/// The payload of message 1. In the patterns with FIN that message is secret from nobody, so it says no more than the
+/// versions. Returns its length.
+pub(super) fn init_payload(profile: Profile, config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+    if profile.has_fin() { put(out, &Versions::OWN.to_bytes()) } else { hello_payload(config, out) }
 }
 
-/// The longest payload: `Hello`, length of the connection id, connection id.
-pub(super) const MAX_PAYLOAD: usize = 33;
+/// The payload of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none,
+/// and its length is the one zero byte behind `Hello`.
+pub(super) fn answer_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+    *out = [0; MAX_PAYLOAD];
+    hello_payload(config, out) + 1
+}
 
-impl Payloads {
-    /// Of message 1; returns its length.
-    pub(super) fn init(&self, config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
-        if self.has_fin { put(out, &Versions { min: VERSION, max: VERSION }.encode()) } else { self.fin(config, out) }
-    }
-
-    /// Of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none.
-    pub(super) fn response(&self, config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
-        let len = self.fin(config, out);
-        // The length of the absent id is the one zero byte behind `Hello`.
-        len + 1
-    }
-
-    /// Of message 3.
-    #[expect(clippy::unused_self, reason = "one family of functions")]
-    pub(super) fn fin(&self, config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
-        put(out, &own_hello(config).encode())
-    }
-
-    /// `Some(None)`: fine, and the limits come later.
-    pub(super) fn read_init(&self, config: &Config, payload: &[u8]) -> Option<Option<Negotiated>> {
-        if self.has_fin {
-            let versions = Versions::decode(payload).ok()?;
-            return (versions.min <= VERSION && VERSION <= versions.max).then_some(None);
-        }
-        self.read_fin(config, payload).map(Some)
-    }
-
-    /// An id in the answer belongs to a server of many peers; between two endpoints it is refused.
-    pub(super) fn read_response(&self, config: &Config, payload: &[u8]) -> Option<Negotiated> {
-        let (&0, hello) = payload.split_last()? else { return None };
-        self.read_fin(config, hello)
-    }
-
-    #[expect(clippy::unused_self, reason = "one family of functions")]
-    pub(super) fn read_fin(&self, config: &Config, payload: &[u8]) -> Option<Negotiated> {
-        negotiate(config, &Hello::decode(payload).ok()?)
-    }
+/// The payload of message 3, and of message 1 where there is no message 3.
+pub(super) fn hello_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+    put(out, &Hello::new(config).to_bytes())
 }
 
 fn put(out: &mut [u8], bytes: &[u8]) -> usize {
@@ -140,6 +86,32 @@ fn put(out: &mut [u8], bytes: &[u8]) -> usize {
         *to = *from;
     }
     bytes.len()
+}
+
+/// Reads the payload of message 1. `Ok(None)`: fine, and the limits come with message 3.
+pub(super) fn read_init(
+    profile: Profile,
+    config: &Config,
+    payload: &[u8],
+) -> Result<Option<Negotiated>, Dropped> {
+    if profile.has_fin() {
+        return Versions::from_bytes(payload).map(|_| None).map_err(|_| Dropped::Handshake);
+    }
+    read_hello(config, payload).map(Some)
+}
+
+/// Reads the payload of message 2. An id in it belongs to a server of many peers; between two endpoints it is refused.
+pub(super) fn read_answer(config: &Config, payload: &[u8]) -> Result<Negotiated, Dropped> {
+    match Answer::from_bytes(payload, config.handshake_bytes) {
+        Ok(Answer { hello, cid: None }) => Ok(negotiate(config, &hello)),
+        _ => Err(Dropped::Handshake),
+    }
+}
+
+/// Reads the payload of message 3, or of message 1 where there is no message 3.
+pub(super) fn read_hello(config: &Config, payload: &[u8]) -> Result<Negotiated, Dropped> {
+    let hello = Hello::from_bytes(payload, config.handshake_bytes).map_err(|_| Dropped::Handshake)?;
+    Ok(negotiate(config, &hello))
 }
 
 /// Seals one handshake message into the front of `out`, padded to a datagram of `size` bytes.
@@ -152,10 +124,13 @@ pub(super) fn seal<R: TryCryptoRng + ?Sized>(
     out: &mut [u8],
 ) -> Result<usize, Failure> {
     let datagram = out.get_mut(..size).ok_or(Failure::Room)?;
-    let end = size.saturating_sub(TAG_LEN);
-    let plain = datagram.get_mut(NONCE_LEN..end).ok_or(Failure::Room)?;
+    let end = size.saturating_sub(ENVELOPE_TAIL);
+    let plain = datagram.get_mut(ENVELOPE_HEADROOM..end).ok_or(Failure::Room)?;
     body.encode(plain).map_err(|_| Failure::Room)?;
-    keys.seal(rng, from, &[], datagram).map_err(|_| Failure::Entropy)?;
+    keys.seal(rng, from, &[], datagram).map_err(|error| match error {
+        EnvelopeError::Entropy => Failure::Entropy,
+        EnvelopeError::Length => Failure::Room,
+    })?;
     Ok(size)
 }
 

@@ -26,15 +26,14 @@ use std::{
 use rand_core::TryCryptoRng;
 
 pub(crate) use self::budget::Drops;
+pub use self::profile::{Credentials, Trust};
 use self::{
     budget::{Bucket, OwnAttempts},
     dial::{Dial, Phase, Why},
     half_open::Table,
     live::Live,
-    messages::Payloads,
     profile::Role,
 };
-pub use self::profile::{Credentials, Trust};
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
@@ -42,6 +41,7 @@ use crate::{
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError, Hint},
     event::Event,
+    wire::plain::Checksum,
 };
 
 /// Codes of CLOSE from here on are the protocol's own; an application's code is cut down below. PROTOCOL.md, "Close".
@@ -95,7 +95,8 @@ pub struct Sealed {
     credentials: Credentials,
     prologue: Prologue,
     envelope: EnvelopeKeys,
-    payloads: Payloads,
+    /// Recognises the datagrams of a plain endpoint.
+    checksum: Checksum,
     connection: Connection,
     live: Option<Box<Live>>,
     dial: Option<Dial>,
@@ -133,14 +134,12 @@ impl Sealed {
     /// A peer that waits: it answers (unless its profile only dials) and dials when `connect` is called.
     pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let too_long =
-            ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
-        let prologue =
-            Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
+        let too_long = ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
+        let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
         Ok(Self {
             prologue,
             envelope: credentials.envelope_keys(&config.app_id),
-            payloads: Payloads { has_fin: credentials.profile.has_fin() },
+            checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),
             live: None,
             dial: None,

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use crate::crypto::{self, EnvelopeKeys, InvalidKey, Invite, InviteKeys, Keys, Pattern, Psk, PublicKey, Secret, SecretKey};
+use crate::crypto::{
+    self, EnvelopeKeys, InvalidKey, Invite, InviteKeys, Keys, Pattern, Psk, PublicKey, Secret, SecretKey,
+};
 
 /// The profile byte of prologue and envelope key. PROTOCOL.md, "Profiles".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,7 +293,8 @@ impl Credentials {
 
     pub(crate) fn envelope_keys(&self, app_id: &[u8]) -> EnvelopeKeys {
         let zero = [0_u8; 32];
-        let base = self.envelope_base.as_ref().or(self.network_key.as_ref()).map_or(&zero, |key| key.as_bytes());
+        let base =
+            self.envelope_base.as_ref().or(self.network_key.as_ref()).map_or(&zero, |key| key.as_bytes());
         // PROTOCOL.md, "Envelope": only profiles with a fixed responder bind its key.
         let responder = match self.profile {
             Profile::Client | Profile::ClientAuth | Profile::ClientAuthPsk => {

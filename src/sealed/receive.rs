@@ -1,7 +1,10 @@
 //! The incoming path, top to bottom. Before line 6 nothing changes but drop counters and the budget of strangers.
 //! PROTOCOL.md, "Receiving".
 
-use std::{ops::Range, time::{Duration, Instant}};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use rand_core::TryCryptoRng;
 
@@ -15,7 +18,7 @@ use crate::{
     connection::Closing,
     crypto::{OpenKeys, Side},
     error::{CloseReason, Dropped, Violation},
-    wire::{header::WORD_LEN, plain},
+    wire::header::WORD_LEN,
 };
 
 /// The shortest datagram of a session: word, one byte of frames, tag.
@@ -86,7 +89,7 @@ impl Sealed {
         }
         let result = self.handle_envelope(now, rng, datagram);
         if result == Err(Dropped::Unopened) && self.live.is_none() {
-            self.plain_seen |= plain::looks_plain(&self.config.app_id, datagram);
+            self.plain_seen |= self.checksum.open(datagram, self.config.handshake_bytes).is_ok();
         }
         result
     }
@@ -149,7 +152,10 @@ impl Sealed {
     /// A packet of the live session.
     fn live_packet(&mut self, now: Instant, number: u64, payload: &[u8]) {
         // The peer lives: an attempt that doubted it and has no answer ends, and so do the answers given in doubt.
-        if matches!(&self.dial, Some(Dial { why: Why::Silence, phase: Phase::Sent(_) | Phase::GaveWay { .. } })) {
+        if matches!(
+            &self.dial,
+            Some(Dial { why: Why::Silence, phase: Phase::Sent(_) | Phase::GaveWay { .. } })
+        ) {
             self.drop_dial(now);
         }
         if let Some(live) = &mut self.live {
@@ -197,11 +203,6 @@ impl Sealed {
 }
 
 /// The packet's number if `keys` open it.
-fn try_open(
-    keys: &mut OpenKeys,
-    now: Instant,
-    keep: Duration,
-    datagram: &mut [u8],
-) -> Result<u64, Dropped> {
+fn try_open(keys: &mut OpenKeys, now: Instant, keep: Duration, datagram: &mut [u8]) -> Result<u64, Dropped> {
     keys.open(now, keep, &[], datagram).map(|opened| opened.number)
 }

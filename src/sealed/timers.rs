@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::{Sealed, dial::{Phase, Why}};
+use super::{
+    Sealed,
+    dial::{Phase, Why},
+};
 use crate::{crypto::Side, error::CloseReason};
 
 /// With half-open entries about, we want to be called at least this often, and take a longer gap for a machine that
@@ -58,7 +61,8 @@ impl Sealed {
         let live = self.live.as_ref()?;
         let heard = self.connection.last_received();
         let idle = heard + live.negotiated.idle_timeout;
-        let keep_alive = heard.max(live.kept_alive) + self.config.keep_alive_for(live.negotiated.idle_timeout);
+        let keep_alive =
+            heard.max(live.kept_alive) + self.config.keep_alive_for(live.negotiated.idle_timeout);
         let redial = self.redial_at();
         let own = [
             self.connection.deadline(),

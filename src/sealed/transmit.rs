@@ -8,14 +8,14 @@ use rand_core::TryCryptoRng;
 use super::{
     Failure, Sealed,
     dial::{Dial, Phase},
-    messages::{self, FIN_BYTES, PACKET_OVERHEAD},
+    messages::{self, PACKET_OVERHEAD},
 };
 use crate::{
     config::Padding,
     crypto::{SealError, SealKey, Side},
     wire::{
         codec::Writer,
-        envelope::{Body, Kind},
+        envelope::{Body, FIN_DATAGRAM, Kind},
         frame::{self, Frame, MAX_CLOSE_REASON},
         header::WORD_LEN,
         message::Context,
@@ -99,7 +99,7 @@ impl Sealed {
                     unconfirmed.fin_due = false;
                     let reference = messages::reference(&unconfirmed.response);
                     let body = Body { kind: Kind::Fin, cookie: [0; 16], reference, noise: fin.as_bytes() };
-                    return messages::seal(&self.envelope, rng, Side::Initiator, &body, FIN_BYTES, out);
+                    return messages::seal(&self.envelope, rng, Side::Initiator, &body, FIN_DATAGRAM, out);
                 }
                 if !unconfirmed.confirm_due {
                     return Ok(0);
