@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     probe_at: Option<Instant>,
     acked: Option<u64>,
     next: u64,
-    skipped: Vec<u64>,
+    pub(crate) skipped: Vec<u64>,
     pub(crate) undelivered: Vec<MessageId>,
 }
 
@@ -92,6 +92,17 @@ impl Connection {
         };
         *self = fresh;
         undelivered
+    }
+
+    #[cfg(test)]
+    pub(crate) fn invent(&mut self, number: u64) {
+        self.received.push(number);
+        self.received.sort_unstable();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn force_ack(&mut self) {
+        self.ack_due = true;
     }
 
     pub(crate) fn is_started(&self) -> bool {

@@ -174,7 +174,7 @@ fn seal_frame(
 
 /// Pads and seals the packet whose first `written` bytes of frames stand behind the word. `out` ends where the longest
 /// datagram ends.
-fn seal_packet(
+pub(super) fn seal_packet(
     key: &mut SealKey,
     written: usize,
     padding: Padding,

@@ -127,6 +127,8 @@ pub(super) struct World {
     /// Where the datagrams of each peer go; `None` into the void.
     pub(super) to: Vec<Option<usize>>,
     pub(super) net: Chance,
+    /// Whether a peer's NAT lets datagrams in only after it sent one out.
+    pub(super) closed_nat: Vec<bool>,
     on_the_way: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sequence: u64,
     /// Everything ever sent: when, by whom, what.
@@ -146,6 +148,7 @@ impl World {
             link: vec![Link::default(); count],
             to: (0..count).map(|i| Some(1 - i.min(1))).collect(),
             net: Chance(seed ^ 0x5555),
+            closed_nat: vec![false; count],
             on_the_way: BTreeMap::new(),
             sequence: 0,
             sent: Vec::new(),
@@ -229,6 +232,9 @@ impl World {
         self.now = self.now.max(next);
         while let Some(entry) = self.on_the_way.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (to, datagram) = entry.remove();
+            if self.closed_nat[to] && self.sent.iter().all(|(_, from, _)| *from != to) {
+                continue;
+            }
             self.deliver(to, &datagram);
         }
         for peer in 0..self.peers.len() {
