@@ -41,6 +41,6 @@ pub use event::Event;
 #[cfg(feature = "sim")]
 pub use os::Environment;
 pub use plain::Plain;
-pub use sealed::{Credentials, Sealed};
+pub use sealed::{Credentials, Sealed, Trust};
 pub use socket::{MemorySocket, UdpLike, memory_pair};
 pub use stats::{Drops, PerGuarantee, Rtt, SocketErrors, Stats};

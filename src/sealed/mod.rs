@@ -1,101 +1,417 @@
-//! STUB with the agreed signatures, to be replaced at merge.
-use std::time::Instant;
+//! One sealed peer without its socket: dials, answers, keeps one live session and replaces it when the same peer comes
+//! again. Knows nothing of messages inside packets and nothing of addresses: a socket without addresses cannot prove
+//! any, so there are no cookies of ours and no roaming here. A live session changes only by what was authenticated.
+//! PROTOCOL.md, "Handshake", "Simultaneous open", "Replacement".
+
+mod budget;
+mod dial;
+mod half_open;
+mod handshake;
+mod live;
+mod messages;
+mod profile;
+mod receive;
+mod timers;
+mod transmit;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use rand_core::TryCryptoRng;
 
+pub(crate) use self::budget::Drops;
+pub use self::profile::{Credentials, Trust};
+use self::{
+    budget::{Bucket, OwnAttempts},
+    dial::{Dial, Phase, Why},
+    half_open::Table,
+    live::Live,
+    profile::Role,
+};
 use crate::{
     config::Config,
-    connection::Connection,
-    crypto::{Invite, PublicKey, SecretKey},
-    error::{CloseReason, ConfigError, ConnectError},
+    connection::{Connection, Negotiated},
+    crypto::{self, Channel, EnvelopeKeys, OpenKeys, Prologue, PublicKey, Secret, Side},
+    delivery::MessageId,
+    error::{CloseReason, ConfigError, ConnectError, Hint},
     event::Event,
-    stats::Drops,
+    wire::plain::Checksum,
 };
 
-/// Stub.
-#[derive(Debug)]
-pub struct Credentials;
+/// Codes of CLOSE from here on are the protocol's own; an application's code is cut down below. PROTOCOL.md, "Close".
+const FIRST_OWN_CODE: u16 = 0xff00;
+const CODE_REPLACED: u16 = 0xffff;
+const CODE_VIOLATION: u16 = 0xfffe;
+const CODE_AEAD_LIMIT: u16 = 0xfffd;
+/// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
+const MAX_EVENTS: usize = 64;
 
-impl Credentials {
-    /// Stub.
-    #[must_use]
-    pub fn paired(_own: &SecretKey, _peer: PublicKey) -> Self {
-        Self
-    }
-    /// Stub.
-    #[must_use]
-    pub fn invite(_invite: &Invite) -> Self {
-        Self
-    }
+/// Why nothing more can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The source of randomness failed.
+    Entropy,
+    /// Packet numbers are used up.
+    Exhausted,
+    /// A key or a buffer does not fit; cannot happen with checked credentials and limits, and sends nothing.
+    Room,
 }
 
-/// Stub.
+/// A session whose keys exist: what an attempt or an answer becomes.
 #[derive(Debug)]
+struct Agreed {
+    channel: Channel,
+    /// Our side of the handshake.
+    side: Side,
+    peer: Option<PublicKey>,
+    /// BLAKE2s of the Noise message 1.
+    init: [u8; 32],
+    negotiated: Negotiated,
+}
+
+/// A session that ended while our own attempt to renew it goes on: told to the application when that succeeds or fails.
+#[derive(Debug)]
+struct Carried {
+    undelivered: Vec<MessageId>,
+    reason: CloseReason,
+}
+
+/// Receiving keys of a session that was closed: what still arrives under them is ours and means nothing any more.
+#[derive(Debug)]
+struct Drained {
+    keys: OpenKeys,
+    until: Instant,
+}
+
+/// The sealed side of an endpoint with one peer. Used through [`SealedEndpoint`](crate::SealedEndpoint).
 pub struct Sealed {
+    config: Config,
+    credentials: Credentials,
+    prologue: Prologue,
+    envelope: EnvelopeKeys,
+    /// Recognises the datagrams of a plain endpoint.
+    checksum: Checksum,
     connection: Connection,
+    live: Option<Box<Live>>,
+    dial: Option<Dial>,
+    half_open: Table,
+    attempts: OwnAttempts,
+    /// Diffie-Hellman operations that strangers may cause.
+    strangers: Bucket,
+    /// Whether the application called `connect` and has not closed since.
+    wanted: bool,
+    /// When `connect` gives up.
+    connect_by: Option<Instant>,
+    /// Whether INITs are answered: until the application ends the session or the peer proves unfit.
+    listening: bool,
+    closed: Option<CloseReason>,
+    carried: Option<Carried>,
+    /// CLOSE to be sent should the attempt that `close` found unconfirmed come through after all.
+    cancelled: Option<(u16, Vec<u8>)>,
+    drained: Option<Drained>,
+    /// Sealed CLOSE packets. Their keys are gone already.
+    closes: VecDeque<Vec<u8>>,
+    events: VecDeque<Event>,
     drops: Drops,
+    /// A datagram with the checksum of a plain endpoint came while nothing opened.
+    plain_seen: bool,
+    last_call: Instant,
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealed(..)")
+    }
 }
 
 impl Sealed {
-    pub(crate) fn new(_credentials: Credentials, config: Config, _now: Instant) -> Result<Self, ConfigError> {
+    /// A peer that waits: it answers (unless its profile only dials) and dials when `connect` is called.
+    pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self { connection: Connection::new(&config), drops: Drops::default() })
+        let too_long = ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
+        let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
+        Ok(Self {
+            prologue,
+            envelope: credentials.envelope_keys(&config.app_id),
+            checksum: Checksum::new(&config.app_id),
+            connection: Connection::new(&config),
+            live: None,
+            dial: None,
+            half_open: Table::new(config.half_open),
+            attempts: OwnAttempts::new(),
+            strangers: Bucket::new(config.handshake_dh_per_second, now),
+            wanted: false,
+            connect_by: None,
+            listening: true,
+            closed: None,
+            carried: None,
+            cancelled: None,
+            drained: None,
+            closes: VecDeque::new(),
+            events: VecDeque::new(),
+            drops: Drops::default(),
+            plain_seen: false,
+            last_call: now,
+            credentials,
+            config,
+        })
     }
-    pub(crate) fn handle_datagram<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        _now: Instant,
-        _rng: &mut R,
-        _datagram: &mut [u8],
-    ) {
-    }
-    pub(crate) fn poll_transmit<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        _now: Instant,
-        _rng: &mut R,
-        _out: &mut [u8],
-    ) -> usize {
-        0
-    }
-    pub(crate) fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, _now: Instant, _rng: &mut R) {}
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        None
-    }
+
+    /// Starts to dial. Does nothing more while an attempt is under way or a session is live.
+    ///
+    /// # Errors
+    /// [`ConnectError::RoleIsFixed`] if this end of the profile only answers.
     pub(crate) fn connect<R: TryCryptoRng + ?Sized>(
         &mut self,
-        _now: Instant,
-        _rng: &mut R,
+        now: Instant,
+        rng: &mut R,
     ) -> Result<(), ConnectError> {
+        if self.credentials.role == Role::Responder {
+            return Err(ConnectError::RoleIsFixed);
+        }
+        self.wanted = true;
+        self.listening = true;
+        self.cancelled = None;
+        if self.live.is_some() {
+            return Ok(());
+        }
+        self.closed = None;
+        self.connect_by.get_or_insert(now + self.config.connect_timeout);
+        if self.dial.is_none() {
+            self.plain_seen = false;
+            self.start_attempt(now, rng, Why::Called);
+        }
         Ok(())
     }
-    pub(crate) fn close(&mut self, _now: Instant, _code: u16, _reason: &[u8]) {}
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        None
+
+    /// Ends the session, or the attempt to have one, with a code of the application's (0 to 0xfeff, larger ones are cut
+    /// down) and a reason of which the peer gets up to 64 bytes.
+    pub(crate) fn close(&mut self, now: Instant, code: u16, reason: &[u8]) {
+        let code = code.min(FIRST_OWN_CODE - 1);
+        self.say_close(code, reason);
+        // The peer may be live under these keys already and has to be told: the attempt runs to its own end.
+        let unconfirmed = self.dial.take_if(|dial| matches!(dial.phase, Phase::Unconfirmed(_)));
+        self.cancelled = unconfirmed.is_some().then(|| (code, reason.to_vec()));
+        if self.closed.is_none() {
+            self.end(now, CloseReason::ClosedHere);
+        }
+        self.dial = unconfirmed;
+        self.wanted = false;
+        self.listening = false;
     }
+
+    /// The next event, oldest first.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
+
     pub(crate) fn connection_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
+
+    /// Whether a confirmed session is there.
     pub(crate) fn is_connected(&self) -> bool {
-        false
+        self.live.is_some()
     }
+
+    /// Why the last session ended, unless a new one began or is being dialled.
     pub(crate) fn closed(&self) -> Option<CloseReason> {
-        None
+        self.closed
     }
+
     pub(crate) fn handshake_hash(&self) -> Option<[u8; 32]> {
-        None
+        self.live.as_ref().map(|live| live.channel.hash)
     }
+
+    pub(crate) fn exporter(&self) -> Option<&Secret<32>> {
+        self.live.as_ref().map(|live| &live.channel.exporter)
+    }
+
+    /// The static key of the peer of the live session.
     pub(crate) fn peer_key(&self) -> Option<PublicKey> {
-        None
+        self.live.as_ref().and_then(|live| live.peer)
     }
+
     pub(crate) fn drops(&self) -> &Drops {
         &self.drops
     }
+
+    /// Packets of the live session that broke the protocol.
     pub(crate) fn violations(&self) -> u8 {
-        0
+        self.live.as_ref().map_or(0, |live| live.violations)
     }
+
+    /// The epoch of the live session's sending keys.
     pub(crate) fn epoch(&self) -> u32 {
-        0
+        self.live.as_ref().map_or(0, |live| live.channel.seal.epoch())
     }
+
+    /// How long the receiving keys of the epoch before are kept.
+    fn keep_previous(&self) -> Duration {
+        (self.connection.pto() * 3).clamp(Duration::from_secs(1), Duration::from_secs(3))
+    }
+
+    /// A confirmed session takes the place of whatever was there. `number` and `payload` are its first packet.
+    fn go_live<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        agreed: Agreed,
+        number: u64,
+        payload: &[u8],
+    ) {
+        // PROTOCOL.md, "Key confirmation": our own attempt and every other answer end with it.
+        self.drop_dial(now);
+        self.half_open.clear();
+        self.connect_by = None;
+        let live = match Live::begin(agreed, &self.config, now, rng) {
+            Ok(live) => Box::new(live),
+            Err(failure) => return self.fail(now, failure),
+        };
+        if let Some((code, reason)) = self.cancelled.take() {
+            self.live = Some(live);
+            self.say_close(code, &reason);
+            self.drain(now);
+            return;
+        }
+        let replaced = self.live.is_some() || self.carried.is_some();
+        if self.live.is_some() {
+            let reference = messages::reference(&live.init);
+            self.say_close(CODE_REPLACED, &reference);
+        }
+        let handshake_hash = Some(live.channel.hash);
+        if replaced {
+            let mut undelivered = self.carried.take().map(|carried| carried.undelivered).unwrap_or_default();
+            undelivered.append(&mut self.connection.end_session());
+            self.push_reconnected(handshake_hash, undelivered);
+        } else {
+            self.push_event(Event::Connected { peer: live.peer, handshake_hash });
+        }
+        self.closed = None;
+        self.drained = None;
+        self.connection.start(now, &live.negotiated, live.channel.seal.next_number());
+        // The old session's keys are wiped here, all at once.
+        self.live = Some(live);
+        self.take_payload(now, number, payload);
+    }
+
+    /// Ends whatever there is and tells the application.
+    fn end(&mut self, now: Instant, reason: CloseReason) {
+        self.drain(now);
+        self.drop_dial(now);
+        self.half_open.clear();
+        self.connect_by = None;
+        self.wanted = false;
+        // After silence or a farewell the same peer may come again; after a fault the application decides.
+        self.listening = matches!(
+            reason,
+            CloseReason::TimedOut
+                | CloseReason::HandshakeTimeout(_)
+                | CloseReason::ClosedByPeer { .. }
+                | CloseReason::Replaced
+        );
+        let mut undelivered = Vec::new();
+        let mut reason = reason;
+        if let Some(mut carried) = self.carried.take() {
+            undelivered.append(&mut carried.undelivered);
+            // The attempt to renew it came to nothing: what counts is why the session ended.
+            if matches!(reason, CloseReason::HandshakeTimeout(_)) {
+                reason = carried.reason;
+            }
+        }
+        undelivered.append(&mut self.connection.end_session());
+        self.closed = Some(reason);
+        self.push_event(Event::Closed { reason, undelivered });
+    }
+
+    /// The session is over, but our own attempt to renew it goes on.
+    fn end_but_dial(&mut self, now: Instant, reason: CloseReason) {
+        self.drain(now);
+        let undelivered = self.connection.end_session();
+        self.carried = Some(Carried { undelivered, reason });
+        self.connect_by.get_or_insert(now + self.config.connect_timeout);
+        if let Some(dial) = &mut self.dial {
+            dial.why = Why::Called;
+        }
+    }
+
+    /// Sending keys go at once; receiving keys stay for three probe timeouts. PROTOCOL.md, "Close".
+    fn drain(&mut self, now: Instant) {
+        if let Some(live) = self.live.take() {
+            let until = now + self.connection.pto() * 3;
+            self.drained = Some(Drained { keys: live.channel.open, until });
+        }
+    }
+
+    fn fail(&mut self, now: Instant, failure: Failure) {
+        match failure {
+            Failure::Entropy => self.end(now, CloseReason::Entropy),
+            Failure::Exhausted => self.end(now, CloseReason::KeysExhausted),
+            Failure::Room => {}
+        }
+    }
+
+    /// Closes because the peer, or somebody, did what must not be.
+    fn close_for(&mut self, now: Instant, reason: CloseReason) {
+        let code = if reason == CloseReason::AeadLimit { CODE_AEAD_LIMIT } else { CODE_VIOLATION };
+        self.say_close(code, &[]);
+        self.end(now, reason);
+    }
+
+    /// Our own attempt ends here; its ephemeral key is remembered, so that its reflection is recognised.
+    fn drop_dial(&mut self, now: Instant) {
+        if let Some(dial) = self.dial.take() {
+            if let (Some(ephemeral), Some(id)) = (dial.ephemeral(), dial.id()) {
+                self.attempts.note(now, *ephemeral, messages::reference(id));
+            }
+        }
+    }
+
+    fn timeout_reason(&self) -> CloseReason {
+        CloseReason::HandshakeTimeout(self.plain_seen.then_some(Hint::PeerSeemsPlain))
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// A peer that reconnects again and again unheard makes one event, not many.
+    fn push_reconnected(&mut self, hash: Option<[u8; 32]>, mut more: Vec<MessageId>) {
+        if let Some(Event::PeerReconnected { handshake_hash, undelivered }) = self.events.back_mut() {
+            *handshake_hash = hash;
+            undelivered.append(&mut more);
+            return;
+        }
+        self.push_event(Event::PeerReconnected { handshake_hash: hash, undelivered: more });
+    }
+}
+
+/// `duration` changed at random by up to so many thousandths either way.
+fn jittered<R: TryCryptoRng + ?Sized>(
+    rng: &mut R,
+    duration: Duration,
+    thousandths: u32,
+) -> Result<Duration, Failure> {
+    let factor = 1_000 - thousandths + random_below(rng, 2 * thousandths + 1)?;
+    Ok(duration * factor / 1_000)
+}
+
+/// A number below `bound`, which is small: the bias is at most `bound` in 2^32.
+fn random_below<R: TryCryptoRng + ?Sized>(rng: &mut R, bound: u32) -> Result<u32, Failure> {
+    let bytes = crypto::random::<4, _>(rng).map_err(|_| Failure::Entropy)?;
+    let scaled = u64::from(u32::from_le_bytes(bytes)) * u64::from(bound);
+    Ok(u32::try_from(scaled >> 32).unwrap_or(0))
 }

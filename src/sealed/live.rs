@@ -1,0 +1,171 @@
+//! The session in use: its keys, when they step forward, which packet numbers are left out, how often the peer may err.
+//! Knows no messages. PROTOCOL.md, "Ratchet", "Blind acknowledgements", "Limits".
+
+use std::time::{Duration, Instant};
+
+use rand_core::TryCryptoRng;
+
+use super::{Agreed, Failure, jittered, random_below};
+use crate::{
+    config::Config,
+    connection::{Connection, Negotiated},
+    crypto::{Channel, PublicKey, Side},
+};
+
+/// Violations after which the session closes.
+const MAX_VIOLATIONS: u8 = 8;
+/// The sender waits for acknowledgements rather than let the receiver lose track of the numbers.
+const MAX_AHEAD: u64 = 1 << 28;
+/// A receiver takes two steps of an epoch within a second for a violation. We count from the moment at which we know
+/// that it has seen the last step, and add a margin for clocks that run differently.
+const MIN_STEP: Duration = Duration::from_millis(1_250);
+/// Numbers that are left out: one among the first so many, then one in every `SKIP_LEAST` to twice `SKIP_MORE`.
+const SKIP_FIRST: u32 = 16;
+const SKIP_LEAST: u32 = 1_024;
+const SKIP_MORE: u32 = 3_073;
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) channel: Channel,
+    pub(super) side: Side,
+    pub(super) peer: Option<PublicKey>,
+    /// BLAKE2s of the Noise message 1 that made the session.
+    pub(super) init: [u8; 32],
+    pub(super) negotiated: Negotiated,
+    pub(super) violations: u8,
+    /// Datagrams that no key opened.
+    pub(super) failures: u64,
+    /// The first and the last PING that a stranger's INIT made us send. PROTOCOL.md, "Replacement".
+    pub(super) probe: Option<(Instant, Instant)>,
+    pub(super) kept_alive: Instant,
+    skip_at: u64,
+    ratchet: Ratchet,
+}
+
+/// When our sending keys step forward.
+#[derive(Debug)]
+struct Ratchet {
+    at_number: u64,
+    at: Instant,
+    /// First number of the current epoch.
+    first: u64,
+    /// When the first acknowledgement of a packet of the current epoch had come.
+    seen: Option<Instant>,
+    pinged: bool,
+}
+
+impl Ratchet {
+    fn plan<R: TryCryptoRng + ?Sized>(
+        config: &Config,
+        first: u64,
+        now: Instant,
+        rng: &mut R,
+    ) -> Result<Self, Failure> {
+        // Both with +-10 %, so that the steps of a million sessions do not tell when they began.
+        let packets = config.ratchet_packets;
+        let spread = u32::try_from(packets / 5).unwrap_or(u32::MAX).saturating_add(1);
+        let packets = packets - packets / 10 + u64::from(random_below(rng, spread)?);
+        let at = now + jittered(rng, config.ratchet_interval, 100)?;
+        Ok(Self { at_number: first.saturating_add(packets), at, first, seen: None, pinged: false })
+    }
+}
+
+impl Live {
+    pub(super) fn begin<R: TryCryptoRng + ?Sized>(
+        agreed: Agreed,
+        config: &Config,
+        now: Instant,
+        rng: &mut R,
+    ) -> Result<Self, Failure> {
+        let Agreed { channel, side, peer, init, negotiated } = agreed;
+        let first = channel.seal.next_number();
+        Ok(Self {
+            skip_at: first.saturating_add(random_below(rng, SKIP_FIRST)?.into()),
+            ratchet: Ratchet::plan(config, 0, now, rng)?,
+            channel,
+            side,
+            peer,
+            init,
+            negotiated,
+            violations: 0,
+            failures: 0,
+            probe: None,
+            kept_alive: now,
+        })
+    }
+
+    /// Counts a violation; whether it was one too many.
+    pub(super) fn violated(&mut self) -> bool {
+        self.violations = self.violations.saturating_add(1);
+        self.violations >= MAX_VIOLATIONS
+    }
+
+    /// Lets the sending keys step forward if that is due and the peer can follow, and sees to it that it soon can.
+    pub(super) fn tick<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        connection: &mut Connection,
+        rng: &mut R,
+    ) -> Result<(), Failure> {
+        let acked = connection.largest_acked().is_some_and(|largest| largest >= self.ratchet.first);
+        if acked && self.ratchet.seen.is_none() {
+            self.ratchet.seen = Some(now);
+        }
+        let number = self.channel.seal.next_number();
+        if number < self.ratchet.at_number && now < self.ratchet.at {
+            return Ok(());
+        }
+        match self.ratchet.seen {
+            Some(seen) if now >= seen + step_gap(connection) => {
+                self.channel.seal.ratchet();
+                self.ratchet = Ratchet::plan(config, number, now, rng)?;
+                // The peer follows when a packet of the new epoch arrives; without traffic this is the only one.
+                connection.ping(now);
+            }
+            None if !self.ratchet.pinged => {
+                self.ratchet.pinged = true;
+                connection.ping(now);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// When `tick` has something to do that no packet will remind it of.
+    pub(super) fn deadline(&self, connection: &Connection) -> Option<Instant> {
+        let due_by_number = self.channel.seal.next_number() >= self.ratchet.at_number;
+        match self.ratchet.seen {
+            Some(seen) if due_by_number => Some(seen + step_gap(connection)),
+            Some(seen) => Some(self.ratchet.at.max(seen + step_gap(connection))),
+            None if self.ratchet.pinged => None,
+            None => Some(self.ratchet.at),
+        }
+    }
+
+    /// Leaves a number out when its turn has come, so that an acknowledgement of it proves that the peer invents.
+    pub(super) fn skip<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        connection: &mut Connection,
+        rng: &mut R,
+    ) -> Result<(), Failure> {
+        let number = self.channel.seal.next_number();
+        if number >= self.skip_at {
+            self.channel.seal.skip_number();
+            connection.skip(number);
+            let distance = SKIP_LEAST + random_below(rng, SKIP_MORE)?;
+            self.skip_at = number.saturating_add(distance.into());
+        }
+        Ok(())
+    }
+
+    /// Whether the next number is still near enough to what the peer is known to have.
+    pub(super) fn may_send(&self, connection: &Connection) -> bool {
+        let acked = connection.largest_acked().unwrap_or(0);
+        self.channel.seal.next_number().saturating_sub(acked) < MAX_AHEAD
+    }
+}
+
+fn step_gap(connection: &Connection) -> Duration {
+    MIN_STEP.max(connection.pto() * 3)
+}

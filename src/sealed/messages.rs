@@ -1,0 +1,152 @@
+//! The bytes of handshake messages: what rides inside Noise, and the datagram around it. Keeps no state; a message
+//! that does not fit our limits never becomes a value. PROTOCOL.md, "Hello" and "Envelope".
+
+use std::time::Duration;
+
+use rand_core::TryCryptoRng;
+
+use super::{Failure, profile::Profile};
+use crate::{
+    config::Config,
+    connection::Negotiated,
+    crypto::{EnvelopeError, EnvelopeKeys, Side, packet::OVERHEAD},
+    error::Dropped,
+    wire::{
+        envelope::{Body, ENVELOPE_HEADROOM, ENVELOPE_TAIL, Kind},
+        hello::{ANSWER_LEN, Answer, Hello, Versions},
+    },
+};
+
+/// Bytes of a sealed packet that are not frames.
+pub(super) const PACKET_OVERHEAD: usize = OVERHEAD;
+/// Longest Noise message with a `Hello` and a connection id inside: XX, message 2.
+const MAX_NOISE: usize = 160;
+
+/// A Noise message, kept to be sent again.
+#[derive(Clone, Debug)]
+pub(super) struct NoiseBytes {
+    bytes: [u8; MAX_NOISE],
+    len: usize,
+}
+
+impl NoiseBytes {
+    /// What `write` put into the buffer.
+    pub(super) fn written(write: impl FnOnce(&mut [u8]) -> Result<usize, Failure>) -> Result<Self, Failure> {
+        let mut bytes = [0; MAX_NOISE];
+        let len = write(&mut bytes)?;
+        Ok(Self { bytes, len })
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The `ref` that answers the message with this hash.
+pub(super) fn reference(id: &[u8; 32]) -> [u8; 16] {
+    let [reference @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *id;
+    reference
+}
+
+/// What both sides will keep to: the smaller of each pair of limits. PROTOCOL.md, "Hello".
+fn negotiate(config: &Config, peer: &Hello) -> Negotiated {
+    let agreed = Hello::new(config).agreed(peer);
+    Negotiated {
+        idle_timeout: Duration::from_millis(agreed.idle_timeout_ms.into()),
+        max_datagram: agreed.max_datagram,
+        max_fragments: agreed.max_fragments,
+        max_message: agreed.max_message,
+        overhead: PACKET_OVERHEAD,
+    }
+}
+
+/// The longest payload: `Hello` and a connection id.
+pub(super) const MAX_PAYLOAD: usize = ANSWER_LEN;
+
+/// The payload of message 1. In the patterns with FIN that message is secret from nobody, so it says no more than the
+/// versions. Returns its length.
+pub(super) fn init_payload(profile: Profile, config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+    if profile.has_fin() { put(out, &Versions::OWN.to_bytes()) } else { hello_payload(config, out) }
+}
+
+/// The payload of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none,
+/// and its length is the one zero byte behind `Hello`.
+pub(super) fn answer_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+    *out = [0; MAX_PAYLOAD];
+    hello_payload(config, out) + 1
+}
+
+/// The payload of message 3, and of message 1 where there is no message 3.
+pub(super) fn hello_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+    put(out, &Hello::new(config).to_bytes())
+}
+
+fn put(out: &mut [u8], bytes: &[u8]) -> usize {
+    for (to, from) in out.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    bytes.len()
+}
+
+/// Reads the payload of message 1. `Ok(None)`: fine, and the limits come with message 3.
+pub(super) fn read_init(
+    profile: Profile,
+    config: &Config,
+    payload: &[u8],
+) -> Result<Option<Negotiated>, Dropped> {
+    if profile.has_fin() {
+        return Versions::from_bytes(payload).map(|_| None).map_err(|_| Dropped::Handshake);
+    }
+    read_hello(config, payload).map(Some)
+}
+
+/// Reads the payload of message 2. An id in it belongs to a server of many peers; between two endpoints it is refused.
+pub(super) fn read_answer(config: &Config, payload: &[u8]) -> Result<Negotiated, Dropped> {
+    match Answer::from_bytes(payload, config.handshake_bytes) {
+        Ok(Answer { hello, cid: None }) => Ok(negotiate(config, &hello)),
+        _ => Err(Dropped::Handshake),
+    }
+}
+
+/// Reads the payload of message 3, or of message 1 where there is no message 3.
+pub(super) fn read_hello(config: &Config, payload: &[u8]) -> Result<Negotiated, Dropped> {
+    let hello = Hello::from_bytes(payload, config.handshake_bytes).map_err(|_| Dropped::Handshake)?;
+    Ok(negotiate(config, &hello))
+}
+
+/// Seals one handshake message into the front of `out`, padded to a datagram of `size` bytes.
+pub(super) fn seal<R: TryCryptoRng + ?Sized>(
+    keys: &EnvelopeKeys,
+    rng: &mut R,
+    from: Side,
+    body: &Body<'_>,
+    size: usize,
+    out: &mut [u8],
+) -> Result<usize, Failure> {
+    let datagram = out.get_mut(..size).ok_or(Failure::Room)?;
+    let end = size.saturating_sub(ENVELOPE_TAIL);
+    let plain = datagram.get_mut(ENVELOPE_HEADROOM..end).ok_or(Failure::Room)?;
+    body.encode(plain).map_err(|_| Failure::Room)?;
+    keys.seal(rng, from, &[], datagram).map_err(|error| match error {
+        EnvelopeError::Entropy => Failure::Entropy,
+        EnvelopeError::Length => Failure::Room,
+    })?;
+    Ok(size)
+}
+
+/// Opens and decodes a handshake datagram that the side `from` sealed. An envelope of ours without a proper body is
+/// dropped like noise.
+pub(super) fn open<'a>(
+    keys: &EnvelopeKeys,
+    from: Side,
+    datagram: &'a mut [u8],
+) -> Option<Result<Body<'a>, Dropped>> {
+    let body = keys.open(from, &[], datagram)?;
+    Some(Body::decode(body).map_err(|_| Dropped::Handshake).and_then(|body| {
+        let fits = match from {
+            Side::Initiator => matches!(body.kind, Kind::Init | Kind::Fin),
+            Side::Responder => matches!(body.kind, Kind::Resp | Kind::Cookie),
+        };
+        if fits { Ok(body) } else { Err(Dropped::Handshake) }
+    }))
+}
