@@ -425,8 +425,7 @@ fn letter(id: u64, len: u64) -> Vec<u8> {
 }
 
 fn play(plan: &Plan) {
-    let link =
-        Link { loss: plan.loss, duplicates: plan.duplicates, delay_ms: 20, jitter_ms: plan.jitter_ms };
+    let link = Link { loss: plan.loss, duplicates: plan.duplicates, delay_ms: 20, jitter_ms: plan.jitter_ms };
     let config = Config { unreliable_memory_bytes: 8 << 20, ..Config::default() };
     let mut pair = Pair::new(plan.seed, link, &config);
     let mut dice = Dice(plan.seed ^ 0x5eed);
@@ -477,7 +476,11 @@ fn play(plan: &Plan) {
             .collect();
         let verdict = contract::check(&logs[end], &yields, &End::Dry { skipped: Vec::new() });
         assert!(verdict.is_ok(), "{plan:?}, from end {end}: {verdict:?}");
-        assert_eq!(pair.ends[end].queued_messages(), 0, "{plan:?}: everything that was acknowledged is let go");
+        assert_eq!(
+            pair.ends[end].queued_messages(),
+            0,
+            "{plan:?}: everything that was acknowledged is let go"
+        );
     }
 }
 

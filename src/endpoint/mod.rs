@@ -13,7 +13,7 @@ use std::{fmt, io, time::Instant};
 pub use self::{core::Session, receiving::Message, sending::Set};
 use crate::{
     config::Config,
-    crypto::{Invite, PublicKey, SecretKey},
+    crypto::{InvalidKey, Invite, PublicKey, SecretKey},
     delivery::recv::{Handle, Ready},
     error::{ConfigError, ConnectError},
     event::Event,
@@ -97,6 +97,8 @@ pub type SealedEndpoint<U> = Endpoint<U, Sealed>;
 pub enum StartError {
     /// A field of the configuration is out of range.
     Config(ConfigError),
+    /// The peer's public key cannot be used.
+    Key(InvalidKey),
     /// The socket could not be made ready.
     Socket(io::Error),
 }
@@ -105,6 +107,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
             Self::Socket(error) => write!(f, "the socket could not be made ready: {error}"),
         }
     }
@@ -114,6 +117,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
+            Self::Key(error) => Some(error),
             Self::Socket(error) => Some(error),
         }
     }
@@ -160,16 +164,18 @@ impl<U: UdpLike> SealedEndpoint<U> {
     /// Makes an endpoint for two peers who know each other's public key beforehand (profile `Paired`).
     ///
     /// # Errors
+    /// - [`StartError::Key`]: `peer` is a key with which no secret can be agreed.
     /// - [`StartError::Config`]: a field of `config` is out of range.
     /// - [`StartError::Socket`]: the socket could not be made ready.
     pub fn paired(socket: U, own: &SecretKey, peer: PublicKey, config: Config) -> Result<Self, StartError> {
-        Self::with_credentials(socket, Credentials::paired(own, peer), config)
+        let credentials = Credentials::paired(own, peer).map_err(StartError::Key)?;
+        Self::with_credentials(socket, credentials, config)
     }
 
     /// Makes an endpoint for two peers who share an invite (profile `Invite`).
     ///
     /// # Errors
-    /// As [`paired`](Self::paired).
+    /// [`StartError::Config`] and [`StartError::Socket`] as for [`paired`](Self::paired).
     pub fn invite(socket: U, invite: &Invite, config: Config) -> Result<Self, StartError> {
         Self::with_credentials(socket, Credentials::invite(invite), config)
     }
