@@ -244,6 +244,18 @@ impl Connection {
         self.recv.delivery_used() + self.recv.unreliable_used()
     }
 
+    /// The numbers left out on purpose, as far as they are remembered.
+    #[cfg(test)]
+    pub(crate) fn skipped(&self) -> Vec<u64> {
+        self.sent.skipped()
+    }
+
+    /// Makes this end acknowledge a number that never came.
+    #[cfg(test)]
+    pub(crate) fn invent(&mut self, now: Instant, number: u64) {
+        self.acks.on_packet(now, number, true, Duration::ZERO);
+    }
+
     // ---- what the room above asks ----
 
     /// Messages that were queued before the session began and that the peer does not take, and the largest length for

@@ -379,6 +379,11 @@ impl SentPackets {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn skipped(&self) -> Vec<u64> {
+        self.skipped.iter().copied().collect()
+    }
+
     /// Gives back memory that an idle session does not need.
     pub(crate) fn shrink(&mut self) {
         self.packets.shrink_to_fit();
