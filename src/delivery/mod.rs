@@ -1,6 +1,7 @@
 //! Messages to frames and back: queues, sets, order, fragments, acknowledgements, loss. Knows no keys and no
 //! addresses; takes `now` as an argument.
 
+pub(crate) mod ranges;
 pub(crate) mod recv;
 
 pub use crate::wire::Guarantee;
