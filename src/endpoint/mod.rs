@@ -4,6 +4,8 @@
 
 mod core;
 mod receiving;
+#[cfg(test)]
+mod sealed_tests;
 mod sending;
 #[cfg(test)]
 mod tests;
