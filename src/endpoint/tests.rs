@@ -386,6 +386,20 @@ fn the_last_messages_are_yielded_before_the_reason() {
 }
 
 #[test]
+fn what_was_received_before_a_timeout_is_still_yielded() {
+    let mut pair = Pair::connected();
+    for bytes in [b"one", b"two"] {
+        pair.peers[1].send_payload(Guarantee::Delivery, bytes).unwrap();
+    }
+    pair.peers[1].flush().unwrap();
+    assert_eq!(&pair.peers[0].recv().unwrap().unwrap()[..], b"one");
+    pair.advance(Duration::from_secs(60));
+    assert_eq!(pair.peers[0].maintain(), Ok(None), "ended, but not yet for the application");
+    assert_eq!(&pair.peers[0].recv().unwrap().unwrap()[..], b"two");
+    assert_eq!(pair.peers[0].recv().unwrap_err(), CloseReason::TimedOut);
+}
+
+#[test]
 fn a_set_ends_with_its_closure_however_that_ends() {
     let mut pair = Pair::connected();
     let peer = &mut pair.peers[0];
