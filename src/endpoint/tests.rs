@@ -130,7 +130,9 @@ impl Pair {
                 while let Ok(Some(message)) = peer.recv() {
                     heard.push(message.to_vec());
                 }
-                let _ = peer.maintain();
+                if let Ok(Some(deadline)) = peer.maintain() {
+                    assert!(deadline > *self.now.lock().unwrap(), "a caller that obeys would spin");
+                }
             }
             self.advance(Duration::from_millis(5));
         }
