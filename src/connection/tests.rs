@@ -8,16 +8,13 @@ use std::{
 
 use proptest::prelude::*;
 
-use self::contract::{End, Promise, Sent, Yielded};
 use super::{Connection, Negotiated};
 use crate::{
     config::Config,
+    contract::{self, End, Promise, Sent, Yielded},
     delivery::{Guarantee, MessageId, recv::Place},
     error::SendError,
 };
-
-#[path = "../../tests/common/contract.rs"]
-mod contract;
 
 const MS: Duration = Duration::from_millis(1);
 const PEERS: usize = 2;
@@ -46,13 +43,22 @@ struct Link {
 
 const CLEAN: Link = Link { loss: 0, duplicates: 0, delay_ms: 25, jitter_ms: 0 };
 
+/// Arrival, order of sending, receiver, packet number, payload.
+type Flying = (Instant, u64, usize, u64, Vec<u8>);
+
+/// Any moment does: only differences count.
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
 struct Pair {
     now: Instant,
     started: Instant,
     ends: [Connection; PEERS],
     numbers: [u64; PEERS],
     seen: [HashSet<u64>; PEERS],
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, u64, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
     dice: Dice,
     link: Link,
@@ -65,7 +71,7 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64, link: Link, config: &Config) -> Self {
-        let now = Instant::now();
+        let now = origin();
         let negotiated = Negotiated {
             idle_timeout: config.idle_timeout,
             max_datagram: config.max_datagram_bytes,
@@ -275,10 +281,10 @@ fn large_messages_arrive_whole_under_loss() {
     for seed in 0..5 {
         let link = Link { loss: 200, duplicates: 20, delay_ms: 15, jitter_ms: 10 };
         let mut pair = Pair::new(seed, link, &Config::default());
-        let sizes = [0, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
+        let sizes = [0_u32, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
         let messages: Vec<Vec<u8>> = sizes
             .iter()
-            .map(|&len| (0..len).map(|at| (at as u64 * 31 + len as u64) as u8).collect())
+            .map(|&len| (0..len).map(|at| at.wrapping_mul(31).wrapping_add(len).to_le_bytes()[0]).collect())
             .collect();
         for message in &messages {
             pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
@@ -384,6 +390,26 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     ack::encode(&mut writer, 0, std::iter::once(0..=1), 1).unwrap();
     let len = writer.written();
     assert_eq!(pair.ends[0].receive(pair.now, 1, &payload[..len], 0), Err(Violation::ImpossibleAck));
+}
+
+#[test]
+fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
+    let mut end = Connection::new(&Config::default());
+    let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
+    let long = end.send(0, Guarantee::Delivery, &[2; 1_001]).unwrap();
+    let loose = end.send(0, Guarantee::None, &[3; 1_001]).unwrap();
+    let negotiated = Negotiated {
+        idle_timeout: Duration::from_secs(30),
+        max_datagram: 1_200,
+        max_fragments: u16::MAX,
+        max_message: 1_000,
+        overhead: 20,
+    };
+    end.start(origin(), &negotiated, 0);
+    assert_eq!(end.take_refused(), Some((vec![long, loose], 1_000)));
+    assert_eq!(end.take_refused(), None);
+    assert_eq!(end.end_session(), [fits]);
+    assert!(end.send(0, Guarantee::Delivery, &[2; 1_001]).is_ok(), "the next peer may take more");
 }
 
 /// A whole game between two ends, drawn from a seed: mixes of guarantees, sets of any size, fragments, loss,

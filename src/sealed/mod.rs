@@ -39,7 +39,7 @@ use crate::{
     connection::{Connection, Negotiated},
     crypto::{self, Channel, EnvelopeKeys, OpenKeys, Prologue, PublicKey, Secret, Side},
     delivery::MessageId,
-    error::{CloseReason, ConfigError, ConnectError, Hint},
+    error::{CloseReason, ConfigError, ConnectError},
     event::Event,
     stats::Drops,
     wire::plain::Checksum,
@@ -254,9 +254,10 @@ impl Sealed {
         self.live.as_ref().map_or(0, |live| live.violations)
     }
 
-    /// The epoch of the live session's sending keys.
-    pub(crate) fn epoch(&self) -> u32 {
-        self.live.as_ref().map_or(0, |live| live.channel.seal.epoch())
+    /// The epochs of the live session's sending and receiving keys.
+    pub(crate) fn epochs(&self) -> (u64, u64) {
+        let epochs = self.live.as_ref().map(|live| (live.channel.seal.epoch(), live.channel.open.epoch()));
+        epochs.map_or((0, 0), |(send, recv)| (send.into(), recv.into()))
     }
 
     /// How long the receiving keys of the epoch before are kept.
