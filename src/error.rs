@@ -73,18 +73,18 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// `connect` is not possible.
+/// A dial could not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// This end of the profile only answers.
+    /// The profile fixes the roles, and this side only answers.
     RoleIsFixed,
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RoleIsFixed => f.write_str("this end of the profile only answers, it does not dial"),
+            Self::RoleIsFixed => f.write_str("this side of the profile only answers; the other one dials"),
         }
     }
 }

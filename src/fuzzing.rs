@@ -1,10 +1,21 @@
 //! The bodies of the fuzz targets, as plain functions: each takes the fuzzer's bytes and panics when a promise breaks.
 //! A stable test runs them on seeded inputs; the fuzz folder wraps them. No part of the stable interface.
 
-use crate::wire::{
-    codec::Writer,
-    frame::{Frames, check, encode},
-    message::Context,
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::Config,
+    connection::{Connection, Negotiated},
+    crypto::{Channel, Secret, Side, Split},
+    delivery::{Guarantee, recv::Place},
+    wire::{
+        codec::Writer,
+        frame::{Frames, check, encode},
+        message::Context,
+    },
 };
 
 /// Reads `data` as the payload of a packet; what is accepted must be the one encoding of its frames.
@@ -25,4 +36,174 @@ pub fn frames(data: &[u8]) {
     let written = writer.written();
     assert_eq!(data.get(..written), again.get(..written), "a prefix has one encoding");
     assert!(!accepted || written == data.len(), "an accepted payload is read to its end");
+}
+
+/// Takes `data` for a script of packets that a malicious peer seals with the real keys: behind the cipher nothing may
+/// panic and nothing may grow beyond its bound.
+///
+/// Each step is `op u8`: below 0xe0 a packet whose payload are the next bytes (count: `op`, times 4 from 0x80 on), 0xe0
+/// and up time, messages of our own and acknowledged packets.
+///
+/// # Panics
+/// When memory passes its bound.
+pub fn sealed_frames(data: &[u8]) {
+    let mut now = start();
+    let config = Config { receive_window_bytes: 64 << 10, unreliable_memory_bytes: 16 << 10, ..small() };
+    let (mut evil, mut honest) = PacketPair::two(now);
+    let mut connection = Connection::new(&config);
+    connection.start(now, &negotiated(&config), 0);
+    let (mut rest, mut violations) = (data, 0);
+    let mut outgoing = [0; 1_200];
+    while let Some((&op, after)) = rest.split_first() {
+        rest = after;
+        match op {
+            0..0xe0 => {
+                let len = if op < 0x80 { usize::from(op) } else { usize::from(op - 0x7f) * 4 };
+                let (payload, after) = rest.split_at(len.min(rest.len()));
+                rest = after;
+                violations += u32::from(!deliver(&mut evil, &mut honest, &mut connection, now, payload));
+            }
+            0xe0..0xf0 => {
+                now += Duration::from_millis(1 << (op - 0xe0));
+                connection.handle_timeout(now);
+            }
+            0xf0..0xf8 => {
+                let guarantee = [Guarantee::None, Guarantee::Order, Guarantee::Delivery]
+                    .get(usize::from(op % 3))
+                    .copied()
+                    .unwrap_or(Guarantee::Delivery);
+                // A full queue is an answer, not a fault.
+                drop(connection.send(0, guarantee, &data[..data.len().min(usize::from(op) * 8)]));
+            }
+            _ => {
+                connection.flush();
+                for _ in 0..4 {
+                    let number = honest.channel.seal.next_number();
+                    let len = connection.transmit(now, number, &mut outgoing[4..1_184]);
+                    if len == 0 {
+                        break;
+                    }
+                    assert!(honest.seal(&mut outgoing[..len + 20]));
+                }
+            }
+        }
+        assert!(
+            connection.held_bytes() <= (64 << 10) + (16 << 10) + 4_096,
+            "{} bytes held",
+            connection.held_bytes()
+        );
+        if violations >= 8 {
+            break;
+        }
+    }
+}
+
+/// Seals a payload as the peer, opens it here and lets the connection have it. False for a violation.
+fn deliver(
+    evil: &mut PacketPair,
+    honest: &mut PacketPair,
+    connection: &mut Connection,
+    now: Instant,
+    payload: &[u8],
+) -> bool {
+    let mut packet = [&[0; 4], payload, &[0; 16]].concat();
+    if payload.is_empty() || !evil.seal(&mut packet) {
+        return true;
+    }
+    let opened = honest.channel.open.open(now, Duration::from_secs(1), &[], &mut packet);
+    let Ok(opened) = opened else { unreachable!("what the peer sealed opens") };
+    let (number, payload) = (opened.number, opened.payload.to_vec());
+    let taken = connection.receive(now, number, &payload, 4).is_ok();
+    while let Some(ready) = connection.pop() {
+        match ready.place {
+            Place::Datagram { start, len } => assert!(start + len <= payload.len() + 4),
+            Place::Stored(handle) => {
+                assert!(connection.stored(handle).len() <= 1 << 20);
+                connection.release(handle);
+            }
+        }
+    }
+    taken
+}
+
+/// Hands `data` as a datagram to an established session: it must not open, must stay as it came, and must not keep the
+/// honest packets before and after it from being accepted.
+///
+/// # Panics
+/// When one of these breaks.
+pub fn datagram_open(data: &[u8]) {
+    let (mut peer, mut own) = PacketPair::two(start());
+    let mut honest = |own: &mut PacketPair| {
+        let mut packet = *b"....an honest payload................";
+        assert!(peer.seal(&mut packet));
+        assert!(own.open(&mut packet), "an honest packet opens");
+    };
+    honest(&mut own);
+    let mut forged = data.to_vec();
+    assert!(!own.open(&mut forged), "what the peer did not seal does not open");
+    assert_eq!(forged, data, "a datagram that fails stays as it came");
+    honest(&mut own);
+}
+
+/// Any fixed moment does: only differences count.
+#[expect(clippy::disallowed_methods, reason = "no session's time, only a starting point for one")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn small() -> Config {
+    Config {
+        max_message_bytes: 32 << 10,
+        max_unreliable_bytes: 8 << 10,
+        send_queue_bytes: 256 << 10,
+        send_queue_messages: 1_024,
+        ..Config::default()
+    }
+}
+
+fn negotiated(config: &Config) -> Negotiated {
+    Negotiated {
+        idle_timeout: config.idle_timeout,
+        max_datagram: config.max_datagram_bytes,
+        max_fragments: config.max_fragments,
+        max_message: config.max_message_bytes,
+        overhead: 20,
+    }
+}
+
+/// One end of a session's packet protection under fixed keys, for benchmarks.
+pub struct PacketPair {
+    channel: Channel,
+    now: Instant,
+}
+
+impl fmt::Debug for PacketPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PacketPair(..)")
+    }
+}
+
+impl PacketPair {
+    /// The two ends of one session.
+    #[must_use]
+    pub fn two(now: Instant) -> (Self, Self) {
+        let end = |side| {
+            let split =
+                Split { i2r: Secret::take(&mut [1; 32]), r2i: Secret::take(&mut [2; 32]), hash: [3; 32] };
+            Self { channel: Channel::derive(split, side), now }
+        };
+        (end(Side::Initiator), end(Side::Responder))
+    }
+
+    /// Seals `packet` in place: 4 bytes of room, plaintext, 16 bytes of room. False when that cannot be.
+    #[must_use]
+    pub fn seal(&mut self, packet: &mut [u8]) -> bool {
+        self.channel.seal.seal(&[], packet).is_ok()
+    }
+
+    /// Opens `packet` in place. False when it is dropped.
+    #[must_use]
+    pub fn open(&mut self, packet: &mut [u8]) -> bool {
+        self.channel.open.open(self.now, Duration::from_secs(1), &[], packet).is_ok()
+    }
 }

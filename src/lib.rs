@@ -33,9 +33,14 @@ mod window;
 mod wire;
 
 pub use config::{Config, NewSetUnsent, Padding};
-pub use crypto::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
+pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{Guarantee, LaneId, MessageId};
+pub use endpoint::{Endpoint, Message, SealedEndpoint, Session, Set, StartError};
 pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
 pub use event::Event;
+#[cfg(feature = "sim")]
+pub use os::Environment;
+pub use plain::Plain;
 pub use sealed::{Credentials, Sealed, Trust};
-pub use stats::Stats;
+pub use socket::{MemorySocket, UdpLike, memory_pair};
+pub use stats::{Drops, PerGuarantee, Rtt, SocketErrors, Stats};

@@ -23,6 +23,12 @@ pub(crate) struct Window<const WORDS: usize> {
 /// The window that is used for packet numbers.
 pub(crate) type Window1024 = Window<17>;
 
+impl<const WORDS: usize> Default for Window<WORDS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const WORDS: usize> Window<WORDS> {
     /// How many numbers, the highest included, are remembered.
     pub(crate) const SPAN: u64 = (WORDS as u64 - 1) * 64;

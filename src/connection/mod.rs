@@ -1,210 +1,315 @@
-//! Stub of the connection for the sealed room's tests: PING, ACK, CLOSE, CONFIRM, nothing else.
+//! One peer's session below its protection: the queues, the packets on their way, the acknowledgements. Knows no keys,
+//! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
+//! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
+
+mod receive;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod transmit;
 
 use std::time::{Duration, Instant};
 
 use crate::{
-    config::Config,
-    delivery::MessageId,
-    error::Violation,
-    wire::{
-        ack,
-        codec::Writer,
-        frame::{self, Frame, Frames},
-        message::Context,
+    config::{Config, MESSAGE_OVERHEAD},
+    delivery::{
+        Guarantee, MessageId,
+        ack::Acks,
+        recovery::SentPackets,
+        recv::{Handle, Ready, RecvLimits, RecvQueue},
+        send::SendQueue,
     },
+    error::SendError,
+    stats::{self, Stats},
+    wire::message::MIN_FRAGMENT,
 };
 
-#[derive(Clone, Debug)]
+pub(crate) use receive::{Closing, Received};
+
+/// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
+const MAX_REPLIES: usize = 64;
+
+/// What both sides agreed on, and what the protection costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Negotiated {
     pub(crate) idle_timeout: Duration,
     pub(crate) max_datagram: u16,
     pub(crate) max_fragments: u16,
     pub(crate) max_message: u32,
+    /// Bytes of a datagram that are no frames.
     pub(crate) overhead: usize,
 }
 
-#[derive(Debug)]
-pub(crate) struct Closing {
-    pub(crate) code: u16,
-    pub(crate) reference: Option<[u8; 16]>,
+/// An answer that leaves with the next packet.
+#[derive(Clone, Copy, Debug)]
+enum Reply {
+    Skipped { lane: u8, index: u64 },
+    Have { lane: u8, index: u64 },
+    PathResponse([u8; 8]),
 }
 
-#[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) confirm: bool,
-    pub(crate) close: Option<Closing>,
-}
-
+/// The session of one peer, without its protection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    config: Config,
     started: bool,
-    heard: Option<Instant>,
-    received: Vec<u64>,
-    ack_due: bool,
-    ping_due: bool,
+    send: SendQueue,
+    recv: RecvQueue,
+    acks: Acks,
+    sent: SentPackets,
+    /// Payload bytes of a full packet, and what the protection adds to it.
+    capacity: usize,
+    overhead: usize,
+    /// The caller lets everything leave, also in datagrams that are not full.
+    flush: bool,
+    ping: bool,
+    window_due: bool,
+    /// Probe packets that may leave although the flight is full.
+    probes: u32,
+    replies: Vec<Reply>,
+    last_received: Option<Instant>,
     unanswered: Option<Instant>,
-    probe_at: Option<Instant>,
-    acked: Option<u64>,
-    next: u64,
-    pub(crate) skipped: Vec<u64>,
-    pub(crate) undelivered: Vec<MessageId>,
+    last_ack_ping: Option<Instant>,
+    /// Messages that were queued before the session and are too long for it.
+    refused: Vec<MessageId>,
+    /// What earlier sessions counted.
+    late_parts_before: u64,
+    stale_before: u64,
+    duplicates_before: u64,
 }
 
-const PTO: Duration = Duration::from_millis(300);
-
 impl Connection {
-    pub(crate) fn new(_: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
+            config: config.clone(),
             started: false,
-            heard: None,
-            received: Vec::new(),
-            ack_due: false,
-            ping_due: false,
+            send: SendQueue::new(config),
+            recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
+            acks: Acks::default(),
+            sent: SentPackets::new(config, 0),
+            capacity: usize::from(config.max_datagram_bytes),
+            overhead: 0,
+            flush: false,
+            ping: false,
+            window_due: false,
+            probes: 0,
+            replies: Vec::new(),
+            last_received: None,
             unanswered: None,
-            probe_at: None,
-            acked: None,
-            next: 0,
-            skipped: Vec::new(),
-            undelivered: Vec::new(),
+            last_ack_ping: None,
+            refused: Vec::new(),
+            late_parts_before: 0,
+            stale_before: 0,
+            duplicates_before: 0,
         }
     }
 
-    pub(crate) fn start(&mut self, now: Instant, _: &Negotiated, first_number: u64) {
+    fn recv_limits(config: &Config, max_message: u32, max_fragments: u16) -> RecvLimits {
+        RecvLimits {
+            window_bytes: config.receive_window_bytes,
+            unreliable_bytes: config.unreliable_memory_bytes,
+            max_message,
+            max_unreliable: config.max_unreliable_bytes,
+            max_fragments,
+        }
+    }
+
+    /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
+    pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
+        let before = self.recv.counters();
+        self.stale_before = self.stale_before.saturating_add(before.stale);
+        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
+        let max_message = negotiated.max_message.min(self.config.max_message_bytes);
+        self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
+        self.acks = Acks::default();
+        self.sent = SentPackets::new(&self.config, first_number);
+        self.overhead = negotiated.overhead;
+        self.capacity = usize::from(negotiated.max_datagram).saturating_sub(negotiated.overhead);
+        // Every fragment but the last can hold at least this much, so that the count stays within its limit.
+        let piece = self.capacity.saturating_sub(2 * MIN_FRAGMENT).max(MIN_FRAGMENT);
+        let by_fragments = piece.saturating_mul(usize::from(negotiated.max_fragments));
+        // PROTOCOL.md, "Flow control": what each side may send before it hears a WINDOW.
+        let initial = u64::from(max_message) + MESSAGE_OVERHEAD as u64;
+        self.refused = self.send.start((max_message as usize).min(by_fragments), initial);
+        self.window_due = self.recv.window_limit() > initial;
         self.started = true;
-        self.heard = Some(now);
-        self.next = first_number;
+        self.flush = true;
+        self.last_received = Some(now);
     }
 
+    /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
-        let undelivered = std::mem::take(&mut self.undelivered);
-        let fresh = Self {
-            started: false,
-            heard: None,
-            received: Vec::new(),
-            ack_due: false,
-            ping_due: false,
-            unanswered: None,
-            probe_at: None,
-            acked: None,
-            next: 0,
-            skipped: Vec::new(),
-            undelivered: Vec::new(),
-        };
-        *self = fresh;
+        let undelivered = self.send.end_session();
+        self.late_parts_before = self.late_parts_before.saturating_add(self.sent.late_parts);
+        let config = self.config.clone();
+        self.acks = Acks::default();
+        self.sent = SentPackets::new(&config, 0);
+        self.started = false;
+        self.flush = false;
+        self.ping = false;
+        self.window_due = false;
+        self.probes = 0;
+        self.replies.clear();
+        self.unanswered = None;
+        self.last_ack_ping = None;
         undelivered
-    }
-
-    #[cfg(test)]
-    pub(crate) fn invent(&mut self, number: u64) {
-        self.received.push(number);
-        self.received.sort_unstable();
-    }
-
-    #[cfg(test)]
-    pub(crate) fn force_ack(&mut self) {
-        self.ack_due = true;
     }
 
     pub(crate) fn is_started(&self) -> bool {
         self.started
     }
 
-    pub(crate) fn receive(
+    // ---- messages out ----
+
+    pub(crate) fn send(
         &mut self,
-        now: Instant,
-        number: u64,
-        payload: &[u8],
-        _at: usize,
-    ) -> Result<Received, Violation> {
-        frame::check(payload).map_err(|_| Violation::Malformed)?;
-        self.heard = Some(now);
-        self.unanswered = None;
-        self.probe_at = None;
-        self.received.push(number);
-        self.received.sort_unstable();
-        let mut result = Received { confirm: false, close: None };
-        for frame in Frames::new(payload).flatten() {
-            self.ack_due |= frame.is_ack_eliciting();
-            match frame {
-                Frame::Confirm { .. } => result.confirm = true,
-                Frame::Close { code, reason } => {
-                    let reference = reason.first_chunk::<16>().copied();
-                    result.close = Some(Closing { code, reference });
-                }
-                Frame::Ack(ack) => {
-                    if ack.largest >= self.next
-                        || ack.ranges().any(|range| self.skipped.iter().any(|n| range.contains(n)))
-                    {
-                        return Err(Violation::ImpossibleAck);
-                    }
-                    self.acked = self.acked.max(Some(ack.largest));
-                }
-                _ => {}
-            }
-        }
-        Ok(result)
+        lane: u8,
+        guarantee: Guarantee,
+        bytes: &[u8],
+    ) -> Result<MessageId, SendError> {
+        self.send.send(lane, guarantee, bytes)
     }
 
-    pub(crate) fn transmit(&mut self, now: Instant, number: u64, room: &mut [u8]) -> usize {
-        if !self.ack_due && !self.ping_due {
-            return 0;
-        }
-        let mut writer = Writer::new(room);
-        let mut context = Context::default();
-        if self.ack_due {
-            self.ack_due = false;
-            let mut ranges: Vec<std::ops::RangeInclusive<u64>> = Vec::new();
-            for &number in self.received.iter().rev() {
-                match ranges.last_mut() {
-                    Some(range) if *range.start() == number + 1 => *range = number..=*range.end(),
-                    _ => ranges.push(number..=number),
-                }
-            }
-            let _ = ack::encode(&mut writer, 0, ranges.into_iter(), 64);
-        }
-        if self.ping_due {
-            self.ping_due = false;
-            let _ = frame::encode(&Frame::Ping, &mut context, &mut writer);
-            self.unanswered.get_or_insert(now);
-            self.probe_at = Some(now + PTO);
-        }
-        self.next = number + 1;
-        writer.written()
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        self.send.write(bytes)
     }
 
-    pub(crate) fn skip(&mut self, number: u64) {
-        self.skipped.push(number);
+    pub(crate) fn written(&self) -> usize {
+        self.send.written()
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.probe_at.is_some_and(|at| at <= now) {
-            self.probe_at = None;
-            self.ping_due = true;
+    pub(crate) fn send_written(&mut self, lane: u8, guarantee: Guarantee) -> Result<MessageId, SendError> {
+        self.send.send_written(lane, guarantee)
+    }
+
+    pub(crate) fn clear_written(&mut self) {
+        self.send.clear_written();
+    }
+
+    pub(crate) fn open_set(&mut self, lane: u8) -> Result<(), SendError> {
+        self.send.open_set(lane)
+    }
+
+    pub(crate) fn close_set(&mut self, lane: u8) -> Result<(), SendError> {
+        self.send.close_set(lane)
+    }
+
+    /// Lets everything queued leave with the next calls of `transmit`, also in datagrams that are not full.
+    pub(crate) fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// Enough is queued for a full datagram: it need not wait for a flush.
+    pub(crate) fn has_full_datagram(&self) -> bool {
+        self.started && self.send.unsent_bytes() >= self.capacity
+    }
+
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.started && (self.send.has_unsent() || self.acks.is_pending())
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.send.queued_bytes()
+    }
+
+    pub(crate) fn queued_messages(&self) -> usize {
+        self.send.queued_messages()
+    }
+
+    // ---- messages in ----
+
+    pub(crate) fn pop(&mut self) -> Option<Ready> {
+        let ready = self.recv.pop();
+        if self.started && self.recv.window_update().is_some() {
+            self.window_due = true;
         }
+        ready
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.probe_at
+    pub(crate) fn stored(&self, handle: Handle) -> &[u8] {
+        self.recv.bytes(handle)
     }
 
+    pub(crate) fn release(&mut self, handle: Handle) {
+        self.recv.release(handle);
+    }
+
+    pub(crate) fn has_in_place(&self) -> bool {
+        self.recv.has_in_place()
+    }
+
+    /// Bytes of received messages held, overhead included.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.recv.delivery_used() + self.recv.unreliable_used()
+    }
+
+    /// The numbers left out on purpose, as far as they are remembered.
+    #[cfg(test)]
+    pub(crate) fn skipped(&self) -> Vec<u64> {
+        self.sent.skipped()
+    }
+
+    /// Makes this end acknowledge a number that never came.
+    #[cfg(test)]
+    pub(crate) fn invent(&mut self, now: Instant, number: u64) {
+        self.acks.on_packet(now, number, true, Duration::ZERO);
+    }
+
+    // ---- what the room above asks ----
+
+    /// Messages that were queued before the session began and that the peer does not take, and the largest length for
+    /// `Delivery` that it does. Empty when asked again.
+    pub(crate) fn take_refused(&mut self) -> (Vec<MessageId>, usize) {
+        (std::mem::take(&mut self.refused), self.send.max_len(Guarantee::Delivery))
+    }
+
+    /// Queues a PING.
     pub(crate) fn ping(&mut self, _now: Instant) {
-        self.ping_due = true;
+        self.ping = true;
     }
 
+    /// `number` is left out on purpose.
+    pub(crate) fn skip(&mut self, now: Instant, number: u64) {
+        self.sent.align(now, number);
+        self.sent.on_skipped(now, number);
+    }
+
+    /// Probe timeout as it stands, without back-off.
     pub(crate) fn pto(&self) -> Duration {
-        PTO
+        self.sent.pto_base()
     }
 
-    pub(crate) fn last_received(&self) -> Instant {
-        #[expect(clippy::expect_used, reason = "stub")]
-        self.heard.expect("started")
+    /// When the last authenticated packet arrived (or the session began).
+    pub(crate) fn last_received(&self) -> Option<Instant> {
+        self.last_received
     }
 
+    /// When the first packet was sent that called for an answer, since the peer was last heard.
     pub(crate) fn unanswered_since(&self) -> Option<Instant> {
         self.unanswered
     }
 
     pub(crate) fn largest_acked(&self) -> Option<u64> {
-        self.acked
+        self.sent.largest_acked()
+    }
+
+    /// Adds what only the connection knows.
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        let received = self.recv.counters();
+        stats.resends = self.send.resent_parts;
+        stats.spurious_resends = self.late_parts_before.saturating_add(self.sent.late_parts);
+        stats.stale_messages = self.stale_before.saturating_add(received.stale);
+        stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
+        stats.flight_bytes = self.sent.flight_bytes() as u64;
+        stats.queued_bytes = self.send.queued_bytes() as u64;
+        stats.queued_messages = self.send.queued_messages() as u64;
+        let rtt = &self.sent.rtt;
+        stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
+            latest,
+            min,
+            smoothed: rtt.smoothed(),
+            variance: rtt.variance(),
+        });
     }
 }

@@ -55,7 +55,7 @@ impl EnvelopeKeys {
         Self { from_initiator: key(0), from_responder: key(1) }
     }
 
-    const fn key(&self, from: Side) -> &Secret<32> {
+    pub(super) const fn key(&self, from: Side) -> &Secret<32> {
         match from {
             Side::Initiator => &self.from_initiator,
             Side::Responder => &self.from_responder,

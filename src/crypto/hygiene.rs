@@ -1,6 +1,9 @@
 //! No secret type prints its bytes, in no base. Checked for every type that holds some.
 
-use super::*;
+use super::{
+    testing::{Parties, write},
+    *,
+};
 
 /// Panics if `debugged` holds two neighbours of `secret` in hexadecimal or decimal.
 fn prints_nothing_of(secret: &[u8], value: &dyn std::fmt::Debug) {
@@ -34,4 +37,85 @@ fn no_key_prints_its_bytes() {
     let keys = derive_invite(&Invite::from_bytes(bytes));
     prints_nothing_of(keys.psk.as_bytes(), &keys);
     prints_nothing_of(keys.env_base.as_bytes(), &keys);
+}
+
+#[test]
+fn no_session_key_prints_its_bytes() {
+    let secret = secret_bytes();
+    let split = || Split {
+        i2r: Secret::take(&mut secret.clone()),
+        r2i: Secret::take(&mut secret.clone()),
+        hash: [0; 32],
+    };
+    prints_nothing_of(&secret, &split());
+    let channel = Channel::derive(split(), Side::Initiator);
+    prints_nothing_of(channel.exporter.as_bytes(), &channel);
+    for key in channel.seal.secrets() {
+        prints_nothing_of(key, &channel);
+        prints_nothing_of(key, &channel.seal);
+    }
+    for key in channel.open.secrets() {
+        prints_nothing_of(key, &channel);
+        prints_nothing_of(key, &channel.open);
+    }
+    let envelope = EnvelopeKeys::new(&secret, 1, b"", None);
+    for side in [Side::Initiator, Side::Responder] {
+        prints_nothing_of(envelope.key(side).as_bytes(), &envelope);
+    }
+}
+
+#[test]
+fn no_handshake_prints_its_keys() {
+    let secret = secret_bytes();
+    let mut parties = Parties::new();
+    parties.initiator = SecretKey::from_bytes(secret);
+    parties.psk = Secret::take(&mut secret.clone());
+    let mut handshake = parties.end(Pattern::KkPsk2, Side::Initiator, b"");
+    write(&mut handshake, Side::Initiator, b"");
+    prints_nothing_of(&secret, &handshake);
+    prints_nothing_of(&testing::ephemeral(Side::Initiator), &handshake);
+    let keys = Keys { local: Some(&parties.initiator), psk: Some(&parties.psk), ..Keys::default() };
+    prints_nothing_of(&secret, &keys);
+}
+
+#[test]
+fn the_check_itself_finds_bytes() {
+    let leaks = |value: &(dyn std::fmt::Debug + std::panic::RefUnwindSafe)| {
+        std::panic::catch_unwind(|| prints_nothing_of(&[0xa3, 0x07], value)).is_err()
+    };
+    assert!(leaks(&[0xa3_u8, 0x07]) && leaks(&"a307") && leaks(&"A307") && !leaks(&"a3 07"));
+}
+
+/// Compiles only while none of these can be copied or compared byte by byte: `check` would be ambiguous otherwise.
+#[test]
+fn secrets_are_neither_cloned_nor_compared() {
+    trait UnlessClone<Which> {
+        fn check() {}
+    }
+    trait UnlessCompared<Which> {
+        fn check() {}
+    }
+    impl<T> UnlessClone<()> for T {}
+    impl<T: Clone> UnlessClone<u8> for T {}
+    impl<T> UnlessCompared<()> for T {}
+    impl<T: PartialEq> UnlessCompared<u8> for T {}
+    macro_rules! check {
+        ($($secret:ty),*) => {$(
+            <$secret as UnlessClone<_>>::check();
+            <$secret as UnlessCompared<_>>::check();
+        )*};
+    }
+    check!(
+        Secret<32>,
+        SecretKey,
+        Psk,
+        Invite,
+        InviteKeys,
+        Handshake,
+        Split,
+        EnvelopeKeys,
+        SealKey,
+        OpenKeys,
+        Channel
+    );
 }

@@ -146,6 +146,11 @@ impl SecretKey {
         Self { secret: self.secret.duplicate(), public: self.public }
     }
 
+    #[cfg(test)]
+    pub(super) const fn set_top_bit_of_public_key(&mut self) {
+        self.public.0[31] |= 0x80;
+    }
+
     /// The shared secret with the owner of `public`, any 32 bytes.
     pub(super) fn agree(&self, public: &[u8; 32]) -> Option<Secret<32>> {
         let scalar = x25519_dalek::StaticSecret::from(*self.secret.as_bytes());
@@ -174,6 +179,10 @@ impl Psk {
     #[must_use]
     pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
         Self(Secret::take(&mut bytes))
+    }
+
+    pub(crate) fn from_rng<R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<Self, EntropyError> {
+        random_secret(rng).map(Self)
     }
 
     pub(crate) const fn secret(&self) -> &Secret<32> {

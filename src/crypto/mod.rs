@@ -5,7 +5,11 @@
 pub(crate) mod aead;
 pub(crate) mod envelope;
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod hygiene;
+#[cfg(test)]
+mod interop;
 mod keys;
 pub(crate) mod noise;
 pub(crate) mod packet;
@@ -24,7 +28,8 @@ pub(crate) use noise::{Handshake, Keys, NoiseError, Split};
 pub(crate) use packet::{OpenKeys, Opened, SealError, SealKey};
 pub(crate) use pattern::Pattern;
 pub(crate) use schedule::Channel;
-pub(crate) use secret::{EntropyError, Secret, hash, hmac, random};
+pub use secret::EntropyError;
+pub(crate) use secret::{Secret, hash, hmac, random};
 
 /// Who sent the first handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

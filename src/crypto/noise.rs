@@ -378,3 +378,202 @@ impl Handshake {
         self.local_ephemeral.as_ref().map(|key| *key.public_key().as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{
+        dh,
+        testing::{BrokenRng, FixedRng, Parties, ephemeral, write},
+    };
+
+    fn ends(pattern: Pattern) -> [(Side, Handshake); 2] {
+        let parties = Parties::new();
+        [Side::Initiator, Side::Responder].map(|side| (side, parties.end(pattern, side, b"prologue")))
+    }
+
+    fn read(end: &Handshake, message: &[u8]) -> Result<Handshake, NoiseError> {
+        end.read(message, &mut [0; 256]).map(|(next, _)| next)
+    }
+
+    #[test]
+    fn a_forged_message_leaves_the_state_as_it_was() {
+        for pattern in Pattern::ALL {
+            let [mut writer, mut reader] = ends(pattern);
+            for turn in 0..pattern.messages().len() {
+                let message = write(&mut writer.1, writer.0, b"text");
+                let before = reader.1.hash();
+                for at in 0..message.len() {
+                    let mut forged = message.clone();
+                    forged[at] ^= 0x40;
+                    let verdict = read(&reader.1, &forged).map(|_| ());
+                    let in_clear = turn == 0 && pattern == Pattern::Xx;
+                    assert_eq!(verdict.is_ok(), in_clear, "{pattern:?}, message {turn}, byte {at}");
+                    let cut = read(&reader.1, &message[..at]).map(|_| ());
+                    assert!(
+                        cut.is_err() || (in_clear && at >= 32),
+                        "{pattern:?}, message {turn}, cut to {at}"
+                    );
+                }
+                assert_eq!(reader.1.hash(), before);
+                reader.1 = read(&reader.1, &message).unwrap();
+                assert_eq!(reader.1.hash(), writer.1.hash());
+                std::mem::swap(&mut writer, &mut reader);
+            }
+            let [one, other] = [writer, reader].map(|(_, end)| end.split().unwrap());
+            assert!(one.i2r.ct_eq(&other.i2r) && one.r2i.ct_eq(&other.r2i) && !one.i2r.ct_eq(&one.r2i));
+        }
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing_and_can_be_repeated() {
+        for pattern in Pattern::ALL {
+            let [(side, mut writer), (_, reader)] = ends(pattern);
+            let before = writer.hash();
+            assert_eq!(writer.write(&mut BrokenRng, b"text", &mut [0; 256]), Err(NoiseError::Entropy));
+            let mut rng = FixedRng::new(&[8; 32]);
+            assert_eq!(writer.write(&mut rng, b"text", &mut [0; 35]), Err(NoiseError::Misuse));
+            assert_eq!((writer.hash(), writer.local_ephemeral()), (before, None));
+            let message = write(&mut writer, side, b"text");
+            assert_eq!(read(&reader, &message).unwrap().hash(), writer.hash());
+        }
+    }
+
+    #[test]
+    fn a_call_out_of_turn_is_refused() {
+        for pattern in Pattern::ALL {
+            let [(_, mut initiator), (_, mut responder)] = ends(pattern);
+            let mut rng = FixedRng::new(&[]);
+            assert_eq!(responder.write(&mut rng, b"", &mut [0; 256]), Err(NoiseError::Misuse));
+            assert_eq!(read(&initiator, &[0; 96]).map(|_| ()), Err(NoiseError::Misuse));
+            write(&mut initiator, Side::Initiator, b"");
+            assert_eq!(initiator.write(&mut rng, b"", &mut [0; 256]), Err(NoiseError::Misuse));
+            assert_eq!(initiator.split().map(|_| ()), Err(NoiseError::Misuse));
+        }
+    }
+
+    #[test]
+    fn nothing_follows_the_last_message() {
+        for pattern in Pattern::ALL {
+            let [mut writer, mut reader] = ends(pattern);
+            for _ in pattern.messages() {
+                let message = write(&mut writer.1, writer.0, b"");
+                reader.1 = read(&reader.1, &message).unwrap();
+                std::mem::swap(&mut writer, &mut reader);
+            }
+            let mut rng = FixedRng::new(&[]);
+            assert_eq!(writer.1.write(&mut rng, b"", &mut [0; 256]), Err(NoiseError::Misuse));
+            assert_eq!(read(&writer.1, &[0; 48]).map(|_| ()), Err(NoiseError::Misuse));
+        }
+    }
+
+    #[test]
+    fn keys_must_fit_the_pattern_exactly() {
+        let parties = Parties::new();
+        let public = parties.responder.public_key();
+        for pattern in Pattern::ALL {
+            for side in [Side::Initiator, Side::Responder] {
+                let mut fitting = 0;
+                for choice in 0..16_u8 {
+                    let keys = Keys {
+                        local: (choice & 1 != 0).then_some(&parties.initiator),
+                        remote: (choice & 2 != 0).then_some(&public),
+                        psk: (choice & 4 != 0).then_some(&parties.psk),
+                        static_static: (choice & 8 != 0).then_some(&parties.psk),
+                    };
+                    fitting += u8::from(Handshake::new(pattern, side, b"", keys).is_ok());
+                }
+                // The cached agreement is optional where both statics are known beforehand.
+                let both_known = match side {
+                    Side::Initiator => pattern.initiator_has_static() && pattern.knows_responder(),
+                    Side::Responder => pattern.responder_has_static() && pattern.knows_initiator(),
+                };
+                assert_eq!(fitting, 1 + u8::from(both_known), "{pattern:?} {side:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cached_agreement_gives_the_same_messages() {
+        let parties = Parties::new();
+        let remote = parties.responder.public_key();
+        let static_static = dh(&parties.initiator, &remote).unwrap();
+        let keys = Keys { local: Some(&parties.initiator), remote: Some(&remote), ..Keys::default() };
+        let cached = Keys { static_static: Some(&static_static), ..keys };
+        let [plain, quick] = [keys, cached].map(|keys| {
+            let mut end = Handshake::new(Pattern::Kk, Side::Initiator, b"", keys).unwrap();
+            write(&mut end, Side::Initiator, b"text")
+        });
+        assert_eq!(plain, quick);
+    }
+
+    #[test]
+    fn different_prologues_never_meet() {
+        let parties = Parties::new();
+        for pattern in Pattern::ALL {
+            let mut initiator = parties.end(pattern, Side::Initiator, b"one");
+            let mut responder = parties.end(pattern, Side::Responder, b"two");
+            let message = write(&mut initiator, Side::Initiator, b"text");
+            // XX authenticates nothing in its first message; its second one tells.
+            let after = match read(&responder, &message) {
+                Err(refused) => Err(refused),
+                Ok(next) => {
+                    responder = next;
+                    read(&initiator, &write(&mut responder, Side::Responder, b""))
+                }
+            };
+            assert_eq!(after.map(|_| ()), Err(NoiseError::Refused), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn another_encoding_of_a_static_key_is_no_second_identity() {
+        // The key is sealed rightly but written with its top bit set, which X25519 ignores.
+        let [(_, mut initiator), (_, responder)] = ends(Pattern::Ik);
+        let mut key = Parties::new().initiator.duplicate();
+        key.set_top_bit_of_public_key();
+        initiator.local_static = Some(key);
+        let message = write(&mut initiator, Side::Initiator, b"text");
+        assert_eq!(read(&responder, &message).map(|_| ()), Err(NoiseError::Refused));
+    }
+
+    #[test]
+    fn a_payload_longer_than_its_buffer_is_refused() {
+        let [(side, mut writer), (_, reader)] = ends(Pattern::Kk);
+        let message = write(&mut writer, side, &[7; 100]);
+        assert_eq!(reader.read(&message, &mut [0; 99]).map(|_| ()), Err(NoiseError::Refused));
+        assert_eq!(reader.read(&message, &mut [0; 100]).map(|(_, len)| len), Ok(100));
+    }
+
+    #[test]
+    fn message_sizes_are_those_of_the_protocol() {
+        // PROTOCOL.md, "Envelope": sizes with an empty payload.
+        let sizes = |pattern| -> Vec<usize> {
+            let [mut writer, mut reader] = ends(pattern);
+            let messages: &[&[Token]] = Pattern::messages(pattern);
+            let size = |_: &&[Token]| {
+                let message = write(&mut writer.1, writer.0, b"");
+                reader.1 = read(&reader.1, &message).unwrap();
+                std::mem::swap(&mut writer, &mut reader);
+                message.len()
+            };
+            messages.iter().map(size).collect()
+        };
+        assert_eq!(sizes(Pattern::Kk), [48, 48]);
+        assert_eq!(sizes(Pattern::NnPsk0), [48, 48]);
+        assert_eq!(sizes(Pattern::Nk), [48, 48]);
+        assert_eq!(sizes(Pattern::Ik), [96, 48]);
+        assert_eq!(sizes(Pattern::Xx), [32, 96, 64]);
+    }
+
+    #[test]
+    fn ephemeral_keys_are_shown_to_both_sides() {
+        let [(side, mut writer), (_, reader)] = ends(Pattern::NnPsk0);
+        assert_eq!((writer.local_ephemeral(), reader.remote_ephemeral()), (None, None));
+        let message = write(&mut writer, side, b"");
+        let public = *SecretKey::from_bytes(ephemeral(side)).public_key().as_bytes();
+        let after = read(&reader, &message).unwrap();
+        assert_eq!((writer.local_ephemeral(), after.remote_ephemeral()), (Some(public), Some(public)));
+        assert_eq!(reader.remote_ephemeral(), None, "the state before the message knows nothing of it");
+    }
+}

@@ -136,6 +136,13 @@ impl SealKey {
         Ok(number)
     }
 
+    /// Every secret inside.
+    #[cfg(test)]
+    pub(super) fn secrets(&self) -> Vec<&[u8]> {
+        let PacketKey { key, iv } = &self.current;
+        vec![self.header.as_bytes(), self.traffic.as_bytes(), key.as_bytes(), iv.as_bytes()]
+    }
+
     #[cfg(test)]
     pub(super) const fn set_next_number(&mut self, next: u64) {
         self.next = next;
@@ -211,6 +218,14 @@ impl OpenKeys {
             floor: None,
             last_step: None,
         }
+    }
+
+    /// Every secret inside but the previous epoch's.
+    #[cfg(test)]
+    pub(super) fn secrets(&self) -> Vec<&[u8]> {
+        let keys = [&self.current, &self.next].into_iter();
+        let keys = keys.flat_map(|PacketKey { key, iv }| [&key.as_bytes()[..], iv.as_bytes()]);
+        keys.chain([&self.header.as_bytes()[..], self.next_traffic.as_bytes()]).collect()
     }
 
     /// The highest number opened.
@@ -340,6 +355,372 @@ impl OpenKeys {
                 self.range = Some((number, number));
                 self.epoch = self.epoch.wrapping_add(1);
                 self.last_step = Some(now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crypto::{aead::recorder, testing::channels};
+
+    const KEEP: Duration = Duration::from_secs(1);
+    const CLIENT: &[u8] = b"";
+
+    fn sealed(key: &mut SealKey, prefix: &[u8], text: &[u8]) -> Vec<u8> {
+        let mut packet = [&[0; WORD_LEN], text, &[0; TAG_LEN]].concat();
+        key.seal(prefix, &mut packet).unwrap();
+        packet
+    }
+
+    fn opened(keys: &mut OpenKeys, now: Instant, packet: &[u8]) -> Result<(u64, Vec<u8>), Dropped> {
+        let mut packet = packet.to_vec();
+        keys.open(now, KEEP, CLIENT, &mut packet).map(|opened| (opened.number, opened.payload.to_vec()))
+    }
+
+    /// Two ends, and a second sealer with the same keys, for a peer that breaks the rules on purpose.
+    struct Rig {
+        seal: SealKey,
+        evil: SealKey,
+        open: OpenKeys,
+        start: Instant,
+    }
+
+    impl Rig {
+        #[expect(clippy::disallowed_methods, reason = "an arbitrary start; only differences count")]
+        fn new() -> Self {
+            let (initiator, responder) = channels();
+            Self {
+                seal: initiator.seal,
+                evil: channels().0.seal,
+                open: responder.open,
+                start: Instant::now(),
+            }
+        }
+
+        fn at(&self, millis: u64) -> Instant {
+            self.start + Duration::from_millis(millis)
+        }
+
+        fn open_at(&mut self, millis: u64, packet: &[u8]) -> Result<(u64, Vec<u8>), Dropped> {
+            let now = self.at(millis);
+            opened(&mut self.open, now, packet)
+        }
+
+        /// Seals and opens one packet; returns its number.
+        fn pass(&mut self, millis: u64) -> Result<u64, Dropped> {
+            let packet = sealed(&mut self.seal, CLIENT, b"x");
+            self.open_at(millis, &packet).map(|(number, _)| number)
+        }
+
+        /// A packet with this number, sealed in the epoch that the second sealer is in.
+        fn forge(&mut self, number: u64) -> Vec<u8> {
+            self.evil.set_next_number(number);
+            sealed(&mut self.evil, CLIENT, b"evil")
+        }
+    }
+
+    #[test]
+    fn packets_open_on_the_other_side_and_nowhere_else() {
+        let (mut initiator, mut responder) = channels();
+        let now = Rig::new().start;
+        for number in 0..5 {
+            let packet = sealed(&mut initiator.seal, CLIENT, b"to the responder");
+            assert_eq!(opened(&mut initiator.open, now, &packet), Err(Dropped::Unopened), "reflected");
+            assert_eq!(opened(&mut responder.open, now, &packet), Ok((number, b"to the responder".to_vec())));
+            let packet = sealed(&mut responder.seal, CLIENT, b"to the initiator");
+            assert_eq!(opened(&mut initiator.open, now, &packet), Ok((number, b"to the initiator".to_vec())));
+        }
+        assert!(initiator.exporter.ct_eq(&responder.exporter));
+        assert_eq!(initiator.hash, responder.hash);
+    }
+
+    #[test]
+    fn the_prefix_is_bound() {
+        let (mut initiator, mut responder) = channels();
+        let now = Rig::new().start;
+        let prefix = [7; MAX_PREFIX];
+        let packet = sealed(&mut initiator.seal, &prefix, b"text");
+        for wrong in [&[][..], &[7; MAX_PREFIX - 1], &[8; MAX_PREFIX]] {
+            let verdict = responder.open.open(now, KEEP, wrong, &mut packet.clone()).map(|_| ());
+            assert_eq!(verdict, Err(Dropped::Unopened));
+        }
+        assert_eq!(
+            responder.open.open(now, KEEP, &[7; 29], &mut packet.clone()).map(|_| ()),
+            Err(Dropped::Length)
+        );
+        assert!(responder.open.open(now, KEEP, &prefix, &mut packet.clone()).is_ok());
+        let before = initiator.seal.next_number();
+        assert_eq!(initiator.seal.seal(&[7; 29], &mut [0; 64]), Err(SealError::Length));
+        assert_eq!(initiator.seal.next_number(), before);
+    }
+
+    #[test]
+    fn a_forged_packet_changes_nothing() {
+        let mut rig = Rig::new();
+        (0..10).for_each(|number| assert_eq!(rig.pass(0), Ok(number)));
+        let packet = sealed(&mut rig.seal, CLIENT, b"some text");
+        let now = rig.start;
+        for at in 0..packet.len() {
+            for bit in 0..8 {
+                let mut forged = packet.clone();
+                forged[at] ^= 1 << bit;
+                let before = forged.clone();
+                assert_eq!(rig.open.open(now, KEEP, CLIENT, &mut forged).map(|_| ()), Err(Dropped::Unopened));
+                assert_eq!(forged, before, "the buffer is as it was");
+            }
+            let expected = if at <= OVERHEAD { Dropped::Length } else { Dropped::Unopened };
+            assert_eq!(opened(&mut rig.open, now, &packet[..at]), Err(expected));
+        }
+        assert_eq!((rig.open.highest(), rig.open.epoch()), (Some(9), 0));
+        assert_eq!(opened(&mut rig.open, now, &[&packet[..], &[0]].concat()), Err(Dropped::Unopened));
+        assert_eq!(opened(&mut rig.open, now, &packet), Ok((10, b"some text".to_vec())));
+    }
+
+    #[test]
+    fn a_packet_opens_once() {
+        let mut rig = Rig::new();
+        let now = rig.start;
+        let packets: Vec<_> = (0..1026).map(|_| sealed(&mut rig.seal, CLIENT, b"x")).collect();
+        assert!(opened(&mut rig.open, now, &packets[1]).is_ok());
+        assert_eq!(opened(&mut rig.open, now, &packets[1]), Err(Dropped::Duplicate));
+        assert!(opened(&mut rig.open, now, &packets[1025]).is_ok());
+        assert_eq!(opened(&mut rig.open, now, &packets[1]), Err(Dropped::TooOld));
+        assert_eq!(opened(&mut rig.open, now, &packets[0]), Err(Dropped::TooOld));
+        assert!(opened(&mut rig.open, now, &packets[2]).is_ok());
+        assert_eq!(opened(&mut rig.open, now, &packets[2]), Err(Dropped::Duplicate));
+    }
+
+    #[test]
+    fn newest_is_said_of_the_highest_number_only() {
+        let mut rig = Rig::new();
+        let [first, second, third] = [(); 3].map(|()| sealed(&mut rig.seal, CLIENT, b"x"));
+        let mut newest =
+            |packet: &[u8]| rig.open.open(rig.start, KEEP, CLIENT, &mut packet.to_vec()).unwrap().newest;
+        assert!(newest(&second) && !newest(&first) && newest(&third));
+    }
+
+    #[test]
+    fn numbers_grow_are_skipped_and_run_out() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.seal.seal(CLIENT, &mut [0; OVERHEAD]), Err(SealError::Length));
+        assert_eq!(rig.seal.seal(CLIENT, &mut [0; 3]), Err(SealError::Length));
+        assert_eq!(rig.pass(0), Ok(0));
+        rig.seal.skip_number();
+        assert_eq!(rig.pass(0), Ok(2));
+        rig.seal.set_next_number(MAX_NUMBER - 1);
+        let mut packet = [0; 32];
+        assert_eq!(rig.seal.seal(CLIENT, &mut packet), Ok(MAX_NUMBER - 1));
+        for _ in 0..3 {
+            assert_eq!(rig.seal.seal(CLIENT, &mut packet), Err(SealError::Exhausted));
+            rig.seal.skip_number();
+        }
+    }
+
+    #[test]
+    fn the_receiver_follows_the_ratchet_and_late_packets_still_open() {
+        let mut rig = Rig::new();
+        for epoch in 0..9_u32 {
+            let millis = u64::from(epoch) * 1000;
+            assert_eq!((rig.seal.epoch(), rig.open.epoch()), (epoch, epoch));
+            rig.pass(millis).unwrap();
+            let late = [(); 2].map(|()| sealed(&mut rig.seal, CLIENT, b"late"));
+            rig.seal.ratchet();
+            assert_eq!(rig.open_at(millis + 1000, &late[1]).map(|_| ()), Ok(()));
+            rig.pass(millis + 1000).unwrap();
+            assert_eq!(rig.open_at(millis + 1999, &late[0]).map(|_| ()), Ok(()));
+            assert_eq!(rig.open_at(millis + 1999, &late[0]), Err(Dropped::Duplicate));
+        }
+    }
+
+    #[test]
+    fn the_previous_key_is_gone_when_its_time_is_over() {
+        let mut rig = Rig::new();
+        rig.pass(0).unwrap();
+        let [first, second] = [(); 2].map(|()| sealed(&mut rig.seal, CLIENT, b"late"));
+        rig.seal.ratchet();
+        rig.pass(0).unwrap();
+        assert_eq!(rig.open.previous_deadline(), Some(rig.at(1000)));
+        assert!(rig.open_at(999, &first).is_ok());
+        assert_eq!(rig.open_at(1000, &second), Err(Dropped::Unopened));
+        rig.open.forget_previous(rig.at(999));
+        assert!(rig.open.previous.is_some());
+        rig.open.forget_previous(rig.at(1000));
+        assert!(rig.open.previous.is_none());
+        // However long the caller wants to keep it, 3 s is the most.
+        rig.seal.ratchet();
+        let mut packet = sealed(&mut rig.seal, CLIENT, b"x");
+        rig.open.open(rig.at(2000), Duration::from_secs(99), CLIENT, &mut packet).unwrap();
+        assert_eq!(rig.open.previous_deadline(), Some(rig.at(5000)));
+    }
+
+    #[test]
+    fn a_jump_of_two_epochs_does_not_open() {
+        let mut rig = Rig::new();
+        rig.pass(0).unwrap();
+        for _ in 0..3 {
+            rig.seal.ratchet();
+        }
+        for _ in 0..8 {
+            assert_eq!(rig.pass(9_999), Err(Dropped::Unopened));
+            rig.seal.ratchet();
+            if rig.seal.epoch() % 4 == 1 {
+                rig.seal.ratchet();
+            }
+        }
+        assert_eq!(rig.open.epoch(), 0);
+    }
+
+    #[test]
+    fn two_steps_within_a_second_break_the_rule() {
+        let mut rig = Rig::new();
+        rig.pass(0).unwrap();
+        rig.seal.ratchet();
+        rig.pass(0).unwrap();
+        rig.seal.ratchet();
+        assert_eq!(rig.pass(999), Err(Dropped::Epoch));
+        assert_eq!(rig.open.epoch(), 1, "not followed");
+        assert_eq!(rig.pass(1000), Ok(3));
+        assert_eq!(rig.open.epoch(), 2);
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_their_epoch_break_the_rule() {
+        let mut rig = Rig::new();
+        (0..10).for_each(|_| rig.seal.skip_number());
+        assert_eq!(rig.pass(0), Ok(10));
+        // The next epoch with a number that the current one has passed.
+        rig.evil.ratchet();
+        let packet = rig.forge(9);
+        assert_eq!(opened(&mut rig.open, rig.start, &packet), Err(Dropped::Epoch));
+        assert_eq!(rig.open.epoch(), 0);
+        // The previous epoch with a number that the current one has passed.
+        rig.evil = channels().0.seal;
+        (0..9).for_each(|_| rig.seal.skip_number());
+        rig.seal.ratchet();
+        assert_eq!(rig.pass(0), Ok(20));
+        let packet = rig.forge(21);
+        assert_eq!(opened(&mut rig.open, rig.start, &packet), Err(Dropped::Epoch));
+        let packet = rig.forge(12);
+        assert!(opened(&mut rig.open, rig.start, &packet).is_ok(), "late is no offence");
+        // The current epoch with a number that the previous one has passed, also when its key is gone.
+        rig.evil.ratchet();
+        let packet = rig.forge(11);
+        rig.open.forget_previous(rig.at(1000));
+        assert_eq!(rig.open_at(1000, &packet), Err(Dropped::Epoch));
+        let packet = rig.forge(13);
+        assert!(rig.open_at(1000, &packet).is_ok());
+    }
+
+    #[test]
+    fn late_packets_widen_the_range_of_their_epoch_and_never_narrow_it() {
+        let mut rig = Rig::new();
+        let mut next = channels().0.seal;
+        next.ratchet();
+        let mut packet = |number: u64, stepped: bool| {
+            let key = if stepped { &mut next } else { &mut rig.evil };
+            key.set_next_number(number);
+            sealed(key, CLIENT, b"x")
+        };
+        let steps = [
+            (10, false, true),
+            (5, false, true),
+            // Below the highest of the current epoch, though above the latest.
+            (9, true, false),
+            (20, true, true),
+            // Below what the epoch before it reached, which was noted when it ended.
+            (8, true, false),
+            (15, true, true),
+            // Above the lowest of the current epoch, though below the first.
+            (16, false, false),
+            (14, false, true),
+        ];
+        for (number, stepped, fits) in steps {
+            let packet = packet(number, stepped);
+            let verdict = opened(&mut rig.open, rig.start, &packet).map(|(number, _)| number);
+            assert_eq!(verdict, if fits { Ok(number) } else { Err(Dropped::Epoch) }, "{number}");
+        }
+    }
+
+    #[test]
+    fn epoch_bits_of_another_epoch_than_the_key_are_a_failed_open() {
+        let mut rig = Rig::new();
+        rig.pass(0).unwrap();
+        for lie in [1, 2, 3] {
+            rig.evil.epoch = lie;
+            let packet = rig.forge(5);
+            assert_eq!(
+                opened(&mut rig.open, rig.start, &packet),
+                Err(Dropped::Unopened),
+                "claims epoch {lie}"
+            );
+        }
+        assert_eq!(rig.open.highest(), Some(0));
+    }
+
+    #[test]
+    fn thirty_bits_of_number_are_enough_across_their_wrap() {
+        let mut rig = Rig::new();
+        for number in [0, 1 << 29, (1 << 30) - 1, 1 << 30, 3 << 29, (1 << 31) - 1, 1 << 31] {
+            rig.seal.set_next_number(number);
+            assert_eq!(rig.pass(0), Ok(number));
+        }
+    }
+
+    #[test]
+    fn two_hundred_thousand_seals_repeat_no_nonce() {
+        recorder::start();
+        let (mut initiator, mut responder) = channels();
+        let mut packet = [0; OVERHEAD + 1];
+        for round in 0..100_000_u32 {
+            for end in [&mut initiator.seal, &mut responder.seal] {
+                end.seal(CLIENT, &mut packet).unwrap();
+                if round % 1_000 == 0 {
+                    end.skip_number();
+                    end.ratchet();
+                }
+            }
+        }
+        assert_eq!(recorder::finish(), (200_000, 0));
+    }
+
+    #[test]
+    fn the_keys_of_a_session_stay_small() {
+        let size = size_of::<SealKey>() + size_of::<OpenKeys>();
+        assert!(size < 700, "{size} bytes");
+    }
+
+    proptest! {
+        /// Any order, loss and repetition of honest packets, over several epochs.
+        #[test]
+        fn honest_packets_open_at_most_once_and_never_break_a_rule(
+            arrivals in prop::collection::vec(0..60_usize, 0..150),
+        ) {
+            let mut rig = Rig::new();
+            let packets: Vec<_> = (0..60_u8)
+                .map(|number| {
+                    if number % 20 == 19 {
+                        rig.seal.ratchet();
+                    }
+                    sealed(&mut rig.seal, CLIENT, &[number])
+                })
+                .collect();
+            let mut seen = [false; 60];
+            for (step, index) in arrivals.into_iter().enumerate() {
+                let now = rig.at(1_000 * step as u64);
+                let mut packet = packets[index].clone();
+                match rig.open.open(now, MAX_KEEP_PREVIOUS, CLIENT, &mut packet) {
+                    Ok(opened) => {
+                        prop_assert_eq!(opened.number, index as u64);
+                        prop_assert_eq!(usize::from(opened.payload[0]), index);
+                        prop_assert!(!std::mem::replace(&mut seen[index], true));
+                    }
+                    Err(Dropped::Duplicate) => prop_assert!(seen[index]),
+                    Err(dropped) => prop_assert_eq!(dropped, Dropped::Unopened),
+                }
             }
         }
     }

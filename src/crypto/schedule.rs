@@ -22,6 +22,11 @@ impl Traffic {
         Self(hmac(direction.as_bytes(), &[b"sealgram/1 traffic", hash, &[1]]))
     }
 
+    #[cfg(test)]
+    pub(super) const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// The key that masks headers. Made from the first secret only: it hides the epoch, so it cannot depend on it.
     pub(super) fn header_key(&self) -> Secret<32> {
         hmac(self.0.as_bytes(), &[b"hp", &[1]])

@@ -9,9 +9,17 @@ use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The source of randomness failed.
+/// The source of randomness failed. There is no fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EntropyError;
+pub struct EntropyError;
+
+impl fmt::Display for EntropyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source of randomness failed")
+    }
+}
+
+impl std::error::Error for EntropyError {}
 
 /// Bytes that nobody else may see: not copied, not compared except in constant time, not printed, wiped on drop.
 pub(crate) struct Secret<const N: usize>([u8; N]);

@@ -1,7 +1,15 @@
 //! Messages to frames and back: queues, sets, order, fragments, acknowledgements, loss. Knows no keys and no
 //! addresses; takes `now` as an argument.
 
+pub(crate) mod ack;
+pub(crate) mod outgoing;
+pub(crate) mod pack;
+pub(crate) mod ranges;
+pub(crate) mod recovery;
 pub(crate) mod recv;
+pub(crate) mod rtt;
+pub(crate) mod send;
+pub(crate) mod send_lane;
 
 pub use crate::wire::Guarantee;
 

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::profile::MAX_INIT_COST;
-use crate::error::Dropped;
 
 /// Tokens that come back at a fixed rate and keep for a second. Counted in millionths.
 #[derive(Debug)]
@@ -113,32 +112,5 @@ impl OwnAttempts {
 
     pub(super) fn has_reference(&self, now: Instant, reference: &[u8; 16]) -> bool {
         self.recent(now).any(|ended| ended.reference == *reference)
-    }
-}
-
-/// Datagrams dropped, by reason. Saturating.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Drops {
-    pub(crate) length: u64,
-    pub(crate) unopened: u64,
-    pub(crate) duplicate: u64,
-    pub(crate) too_old: u64,
-    pub(crate) epoch: u64,
-    pub(crate) handshake: u64,
-    pub(crate) reflected: u64,
-}
-
-impl Drops {
-    pub(crate) fn count(&mut self, dropped: Dropped) {
-        let counter = match dropped {
-            Dropped::Length => &mut self.length,
-            Dropped::Unopened => &mut self.unopened,
-            Dropped::Duplicate => &mut self.duplicate,
-            Dropped::TooOld => &mut self.too_old,
-            Dropped::Epoch => &mut self.epoch,
-            Dropped::Handshake => &mut self.handshake,
-            Dropped::Reflected => &mut self.reflected,
-        };
-        *counter = counter.saturating_add(1);
     }
 }

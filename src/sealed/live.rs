@@ -146,13 +146,14 @@ impl Live {
     /// Leaves a number out when its turn has come, so that an acknowledgement of it proves that the peer invents.
     pub(super) fn skip<R: TryCryptoRng + ?Sized>(
         &mut self,
+        now: Instant,
         connection: &mut Connection,
         rng: &mut R,
     ) -> Result<(), Failure> {
         let number = self.channel.seal.next_number();
         if number >= self.skip_at {
             self.channel.seal.skip_number();
-            connection.skip(number);
+            connection.skip(now, number);
             let distance = SKIP_LEAST + random_below(rng, SKIP_MORE)?;
             self.skip_at = number.saturating_add(distance.into());
         }

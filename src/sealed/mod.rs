@@ -25,7 +25,6 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub(crate) use self::budget::Drops;
 pub use self::profile::{Credentials, Trust};
 use self::{
     budget::{Bucket, OwnAttempts},
@@ -41,6 +40,7 @@ use crate::{
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError, Hint},
     event::Event,
+    stats::Drops,
     wire::plain::Checksum,
 };
 

@@ -59,7 +59,7 @@ impl Sealed {
 
     fn live_deadline(&self) -> Option<Instant> {
         let live = self.live.as_ref()?;
-        let heard = self.connection.last_received();
+        let heard = self.connection.last_received().unwrap_or(live.kept_alive);
         let idle = heard + live.negotiated.idle_timeout;
         let keep_alive =
             heard.max(live.kept_alive) + self.config.keep_alive_for(live.negotiated.idle_timeout);
@@ -85,7 +85,7 @@ impl Sealed {
     fn time_live<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
         let Some(live) = &mut self.live else { return };
         let idle_timeout = live.negotiated.idle_timeout;
-        let heard = self.connection.last_received();
+        let heard = self.connection.last_received().unwrap_or(live.kept_alive);
         if now >= heard + idle_timeout {
             // An attempt whose RESP was read is never cut: the peer may be live under its keys already.
             let renewing = self.dial.as_ref().is_some_and(|dial| matches!(dial.phase, Phase::Unconfirmed(_)));

@@ -124,7 +124,7 @@ impl Sealed {
             return Ok(0);
         }
         live.tick(now, &self.config, &mut self.connection, rng)?;
-        live.skip(&mut self.connection, rng)?;
+        live.skip(now, &mut self.connection, rng)?;
         let max = live.negotiated.max_datagram;
         let out_len = out.len();
         let out = out.get_mut(..out_len.min(max.into())).ok_or(Failure::Room)?;

@@ -73,6 +73,18 @@ impl Frame<'_> {
         !matches!(self, Self::Padding { .. } | Self::Ack(_) | Self::Close { .. })
     }
 
+    /// Whether the frame has no meaning between plain endpoints, where it is refused as malformed.
+    pub(crate) fn is_sealed_only(&self) -> bool {
+        matches!(
+            self,
+            Self::Confirm { .. }
+                | Self::PathChallenge(_)
+                | Self::PathResponse(_)
+                | Self::NewCid { .. }
+                | Self::Redirect { .. }
+        )
+    }
+
     /// Whether a packet of only such frames says nothing about where the peer is.
     #[inline]
     pub(crate) fn is_probing(&self) -> bool {

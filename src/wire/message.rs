@@ -14,9 +14,12 @@
 //! NN = 00 explicit, 01 next set, 10 same set, 11 never. `None` always has NN = 00 and no numbers.
 
 use super::{
-    MAX_NUMBER, Malformed, NoRoom,
+    Malformed, NoRoom,
     codec::{Reader, Writer, varint_len},
+    numbers::{EXPLICIT, FORM, read_explicit},
 };
+
+pub(crate) use super::numbers::{Context, Numbers};
 
 /// What a message is promised. Chosen for each message when it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,14 +30,6 @@ pub enum Guarantee {
     Order,
     /// Arrives exactly once, after every earlier `Delivery`; or the session ends and says which did not.
     Delivery,
-}
-
-/// The numbers of a message on its lane. PROTOCOL.md, "Numbering".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Numbers {
-    None,
-    Order { set: u64, base: u64 },
-    Delivery { set: u64, base: u64, index: u64 },
 }
 
 /// Which part of a message a frame carries.
@@ -63,115 +58,17 @@ pub(crate) const MIN_FRAGMENT: usize = 128;
 /// Largest total of a fragmented message, in bytes: 16 MiB.
 pub(crate) const MAX_TOTAL: u32 = 16 << 20;
 
-/// What the message frames before it in the same packet imply. PROTOCOL.md, "Implied numbers".
-///
-/// After an `Order` or `Delivery` frame: its lane, set and base, and `next`, the index that a following `Delivery`
-/// would have: index + 1 after a `Delivery`; after an `Order` of the lane, set and base before it unchanged, else its
-/// base. So `next` is never below `base`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Context {
-    lane: u8,
-    last: Option<Last>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    lane: u8,
-    set: u64,
-    base: u64,
-    next: u64,
-}
-
 const MESSAGE: u8 = 0b1000_0000;
 const GUARANTEE: u8 = 0b0110_0000;
 const GUARANTEE_NONE: u8 = 0b0000_0000;
 const GUARANTEE_ORDER: u8 = 0b0010_0000;
 const GUARANTEE_DELIVERY: u8 = 0b0100_0000;
 const FRAGMENT: u8 = 0b0001_0000;
-const FORM: u8 = 0b0000_1100;
-const EXPLICIT: u8 = 0b0000_0000;
-const NEXT_SET: u8 = 0b0000_0100;
-const SAME_SET: u8 = 0b0000_1000;
 const LANE: u8 = 0b0000_0010;
 const EXTRAS: u8 = 0b0000_0001;
 
 const EXTRA_ID: u8 = 0b01;
 const EXTRA_LIFE: u8 = 0b10;
-
-impl Numbers {
-    /// The guarantee that goes with these numbers.
-    pub(crate) fn guarantee(self) -> Guarantee {
-        match self {
-            Self::None => Guarantee::None,
-            Self::Order { .. } => Guarantee::Order,
-            Self::Delivery { .. } => Guarantee::Delivery,
-        }
-    }
-
-    /// What must hold on the wire: nothing above `MAX_NUMBER`, no index below its base.
-    #[inline]
-    fn are_valid(self) -> bool {
-        match self {
-            Self::None => true,
-            Self::Order { set, base } => set <= MAX_NUMBER && base <= MAX_NUMBER,
-            Self::Delivery { set, base, index } => set <= MAX_NUMBER && index <= MAX_NUMBER && base <= index,
-        }
-    }
-}
-
-impl Context {
-    /// The form of `numbers` on `lane`: implied wherever that gives the same value, so that there is one encoding.
-    #[inline]
-    fn form(&self, lane: u8, numbers: Numbers) -> u8 {
-        let Some(last) = self.last.filter(|last| last.lane == lane) else { return EXPLICIT };
-        let (set, base, index) = match numbers {
-            Numbers::None => return EXPLICIT,
-            Numbers::Order { set, base } => (set, base, None),
-            Numbers::Delivery { set, base, index } => (set, base, Some(index)),
-        };
-        if set == last.set && base == last.base && index.is_none_or(|index| index == last.next) {
-            SAME_SET
-        } else if set == last.set + 1 && base == last.next && index.is_none_or(|index| index == last.next) {
-            NEXT_SET
-        } else {
-            EXPLICIT
-        }
-    }
-
-    /// The numbers that an implied form stands for.
-    #[inline]
-    fn implied(&self, form: u8, lane: u8, guarantee: Guarantee) -> Result<Numbers, Malformed> {
-        let last = self.last.filter(|last| last.lane == lane).ok_or(Malformed)?;
-        let (set, base) = match form {
-            SAME_SET => (last.set, last.base),
-            NEXT_SET => (last.set + 1, last.next),
-            _ => return Err(Malformed),
-        };
-        let numbers = match guarantee {
-            Guarantee::None => return Err(Malformed),
-            Guarantee::Order => Numbers::Order { set, base },
-            Guarantee::Delivery => Numbers::Delivery { set, base, index: last.next },
-        };
-        if numbers.are_valid() { Ok(numbers) } else { Err(Malformed) }
-    }
-
-    /// Takes note of a message frame. PROTOCOL.md, "Implied numbers".
-    #[inline]
-    fn note(&mut self, lane: u8, numbers: Numbers) {
-        let (set, base, next) = match numbers {
-            Numbers::None => {
-                self.lane = lane;
-                return;
-            }
-            Numbers::Order { set, base } => {
-                let same = self.last.filter(|last| last.lane == lane && last.set == set && last.base == base);
-                (set, base, same.map_or(base, |last| last.next))
-            }
-            Numbers::Delivery { set, base, index } => (set, base, index + 1),
-        };
-        *self = Self { lane, last: Some(Last { lane, set, base, next }) };
-    }
-}
 
 impl MessageFrame<'_> {
     /// Whether the frame has an encoding at all: what [`decode`] would refuse, the encoder does not write.
@@ -235,7 +132,7 @@ pub(crate) fn decode<'a>(
     let extras = if kind & EXTRAS == 0 { 0 } else { read_extras(reader, guarantee)? };
     let numbers = match (kind & FORM, guarantee) {
         (EXPLICIT, Guarantee::None) => Numbers::None,
-        (EXPLICIT, _) => read_numbers(reader, context, lane, guarantee)?,
+        (EXPLICIT, _) => read_explicit(reader, context, lane, guarantee)?,
         (form, _) => context.implied(form, lane, guarantee)?,
     };
     let id = if extras & EXTRA_ID == 0 { None } else { Some(reader.varint()?) };
@@ -260,24 +157,6 @@ fn read_extras(reader: &mut Reader<'_>, guarantee: Guarantee) -> Result<u8, Malf
     let extras = reader.u8()?;
     let named = extras & EXTRA_ID != 0 && guarantee == Guarantee::Delivery;
     if extras == 0 || extras > (EXTRA_ID | EXTRA_LIFE) || named { Err(Malformed) } else { Ok(extras) }
-}
-
-fn read_numbers(
-    reader: &mut Reader<'_>,
-    context: &Context,
-    lane: u8,
-    guarantee: Guarantee,
-) -> Result<Numbers, Malformed> {
-    let numbers = if guarantee == Guarantee::Delivery {
-        let index = reader.varint()?;
-        let base = index.checked_sub(reader.varint()?).ok_or(Malformed)?;
-        let set = unzigzag(reader.varint()?).and_then(|d| index.checked_add_signed(d)).ok_or(Malformed)?;
-        Numbers::Delivery { set, base, index }
-    } else {
-        Numbers::Order { set: reader.varint()?, base: reader.varint()? }
-    };
-    let canonical = numbers.are_valid() && context.form(lane, numbers) == EXPLICIT;
-    if canonical { Ok(numbers) } else { Err(Malformed) }
 }
 
 fn read_u32(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
@@ -310,7 +189,7 @@ pub(crate) fn encode(
     writer: &mut Writer<'_>,
 ) -> Result<(), NoRoom> {
     let mark = writer.written();
-    let written = encode_head(frame, context, writer).and_then(|()| writer.bytes(frame.bytes));
+    let written = write_head(frame, context, writer).and_then(|()| writer.bytes(frame.bytes));
     match written {
         Ok(()) => context.note(frame.lane, frame.numbers),
         Err(NoRoom) => writer.rewind(mark),
@@ -321,12 +200,28 @@ pub(crate) fn encode(
 /// Writes everything before the frame's bytes, their length included; the context is not changed. On `NoRoom` a part
 /// of the head may have been written.
 #[inline]
-fn encode_head(frame: &MessageFrame<'_>, context: &Context, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+fn write_head(frame: &MessageFrame<'_>, context: &Context, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
     if !frame.is_valid() {
         return Err(NoRoom);
     }
     let (kind, extras) = frame.kind(context);
     writer.u8(kind)?;
+    // By far the most common heads end here: numbers implied or none, nothing extra.
+    let plain = kind & (LANE | EXTRAS | FRAGMENT) == 0;
+    if plain && (kind & FORM != EXPLICIT || kind & GUARANTEE == GUARANTEE_NONE) {
+        return writer.varint(frame.bytes.len() as u64);
+    }
+    write_long_head(frame, kind, extras, writer)
+}
+
+/// The rest of a head that names lane, numbers, extras or a fragment.
+#[inline(never)]
+fn write_long_head(
+    frame: &MessageFrame<'_>,
+    kind: u8,
+    extras: u8,
+    writer: &mut Writer<'_>,
+) -> Result<(), NoRoom> {
     if kind & LANE != 0 {
         writer.u8(frame.lane)?;
     }
@@ -334,18 +229,7 @@ fn encode_head(frame: &MessageFrame<'_>, context: &Context, writer: &mut Writer<
         writer.u8(extras)?;
     }
     if kind & FORM == EXPLICIT {
-        match frame.numbers {
-            Numbers::None => {}
-            Numbers::Order { set, base } => {
-                writer.varint(set)?;
-                writer.varint(base)?;
-            }
-            Numbers::Delivery { set, base, index } => {
-                writer.varint(index)?;
-                writer.varint(index.saturating_sub(base))?;
-                writer.varint(zigzag(set, index))?;
-            }
-        }
+        frame.numbers.write_explicit(writer)?;
     }
     if let Some(id) = frame.id {
         writer.varint(id)?;
@@ -377,14 +261,7 @@ pub(crate) fn fitting(frame: &MessageFrame<'_>, context: &Context, room: usize) 
 /// The head without the length field.
 fn fixed_len(frame: &MessageFrame<'_>, context: &Context) -> usize {
     let (kind, extras) = frame.kind(context);
-    let numbers = match frame.numbers {
-        Numbers::Order { set, base } if kind & FORM == EXPLICIT => varint_len(set) + varint_len(base),
-        Numbers::Delivery { set, base, index } if kind & FORM == EXPLICIT => {
-            let below = index.saturating_sub(base);
-            varint_len(index) + varint_len(below) + varint_len(zigzag(set, index))
-        }
-        _ => 0,
-    };
+    let numbers = if kind & FORM == EXPLICIT { frame.numbers.explicit_len() } else { 0 };
     let part = match frame.part {
         Part::Whole => 0,
         Part::Fragment { offset, total } => varint_len(offset.into()) + varint_len(total.into()),
@@ -395,16 +272,4 @@ fn fixed_len(frame: &MessageFrame<'_>, context: &Context) -> usize {
         + frame.id.map_or(0, varint_len)
         + frame.life.map_or(0, |life| varint_len(life.into()))
         + part
-}
-
-/// `set - index` as an unsigned number: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
-#[inline]
-fn zigzag(set: u64, index: u64) -> u64 {
-    if set >= index { (set - index).saturating_mul(2) } else { (index - set).saturating_mul(2) - 1 }
-}
-
-#[inline]
-fn unzigzag(value: u64) -> Option<i64> {
-    let half = i64::try_from(value >> 1).ok()?;
-    Some(if value & 1 == 0 { half } else { -half - 1 })
 }

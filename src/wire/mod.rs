@@ -8,6 +8,7 @@ pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod hello;
 pub(crate) mod message;
+mod numbers;
 pub(crate) mod plain;
 #[cfg(test)]
 mod tests;

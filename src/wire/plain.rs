@@ -18,6 +18,7 @@ pub(crate) const OPENING_LEN: usize = 4 + 8 + 1 + 1 + 8 + 8 + HELLO_LEN;
 const LABEL: &[u8] = b"sealgram/1 plain";
 const HELLO: u8 = 1;
 const ANSWER: u8 = 2;
+const CONFIRM: u8 = 3;
 
 static CASTAGNOLI: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
@@ -45,14 +46,24 @@ pub(crate) enum Datagram<'a> {
     },
 }
 
-/// One of the two flights that exchange session ids.
+/// One of the flights that exchange session ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opening {
     /// The sender's session id; never 0.
     pub(crate) own: u64,
-    /// `None` in a hello; in an answer, the id of the hello that is answered.
-    pub(crate) answered: Option<u64>,
+    pub(crate) step: Step,
     pub(crate) hello: Hello,
+}
+
+/// Which flight, and the receiver's id that it echoes; an echo is never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Dials.
+    Hello,
+    /// Answers a hello.
+    Answer(u64),
+    /// Says that an answer, or a hello that crossed our own, was heard; repeated until a packet comes.
+    Confirm(u64),
 }
 
 impl Checksum {
@@ -90,15 +101,20 @@ impl Checksum {
     pub(crate) fn seal_opening(&self, opening: &Opening) -> Result<[u8; OPENING_LEN], NoRoom> {
         let mut datagram = [0; OPENING_LEN];
         let (checksum, rest) = datagram.split_first_chunk_mut::<4>().ok_or(NoRoom)?;
-        if opening.own == 0 || opening.answered == Some(0) {
+        let (kind, echo) = match opening.step {
+            Step::Hello => (HELLO, 0),
+            Step::Answer(id) => (ANSWER, id),
+            Step::Confirm(id) => (CONFIRM, id),
+        };
+        if opening.own == 0 || (kind != HELLO && echo == 0) {
             return Err(NoRoom);
         }
         let mut writer = Writer::new(rest);
         writer.u64(0)?;
-        writer.u8(if opening.answered.is_some() { ANSWER } else { HELLO })?;
+        writer.u8(kind)?;
         writer.u8(WIRE_VERSION)?;
         writer.u64(opening.own)?;
-        writer.u64(opening.answered.unwrap_or(0))?;
+        writer.u64(echo)?;
         opening.hello.write(&mut writer)?;
         *checksum = self.of(rest);
         Ok(datagram)
@@ -137,14 +153,15 @@ impl Opening {
             return Err(Malformed);
         }
         let own = reader.u64()?;
-        let answered = match (kind, reader.u64()?) {
-            (HELLO, 0) => None,
-            (ANSWER, id) if id != 0 => Some(id),
+        let step = match (kind, reader.u64()?) {
+            (HELLO, 0) => Step::Hello,
+            (ANSWER, id) if id != 0 => Step::Answer(id),
+            (CONFIRM, id) if id != 0 => Step::Confirm(id),
             _ => return Err(Malformed),
         };
         let hello = Hello::read(&mut reader, handshake_bytes)?;
         reader.end()?;
-        if own == 0 { Err(Malformed) } else { Ok(Self { own, answered, hello }) }
+        if own == 0 { Err(Malformed) } else { Ok(Self { own, step, hello }) }
     }
 }
 
@@ -170,6 +187,28 @@ mod tests {
         assert_eq!(datagram[..4], crc32c(&all).to_le_bytes());
     }
 
+    /// PROTOCOL.md, "Plain endpoint", the examples; computed by an independent program.
+    #[test]
+    fn the_examples_of_the_specification_hold() {
+        let checksum = Checksum::new(b"game");
+        let hello = Hello::new(&Config::default());
+        let (own, peer) = (0x1112_1314_1516_1718, 0x2122_2324_2526_2728);
+        let opening = |own, step| checksum.seal_opening(&Opening { own, step, hello }).unwrap();
+        assert_eq!(
+            hex::encode(opening(own, Step::Hello)),
+            "a44dffe80000000000000000010118171615141312110000000000000000\
+             010001010000b00430750000ffff00001000000000000000"
+        );
+        assert_eq!(
+            hex::encode(opening(peer, Step::Answer(own))),
+            "f76d1f160000000000000000020128272625242322211817161514131211\
+             010001010000b00430750000ffff00001000000000000000"
+        );
+        let mut packet = [1; HEADROOM + 1];
+        checksum.seal(peer, 7, &mut packet).unwrap();
+        assert_eq!(hex::encode(packet), "3651df4228272625242322210700000001");
+    }
+
     #[test]
     fn a_packet_is_read_back_by_the_same_application_only() {
         let checksum = Checksum::new(b"game");
@@ -190,7 +229,7 @@ mod tests {
         let mut packet = [1; HEADROOM + 20];
         checksum.seal(77, 5, &mut packet).unwrap();
         let hello = Hello::new(&Config::default());
-        let opening = checksum.seal_opening(&Opening { own: 5, answered: Some(6), hello }).unwrap();
+        let opening = checksum.seal_opening(&Opening { own: 5, step: Step::Answer(6), hello }).unwrap();
         for datagram in [&packet[..], &opening] {
             for bit in 0..8 * datagram.len() {
                 let mut changed = datagram.to_vec();
@@ -207,14 +246,14 @@ mod tests {
     fn an_opening_is_read_back_and_checked() {
         let checksum = Checksum::new(b"game");
         let hello = Hello::new(&Config::default());
-        for answered in [None, Some(u64::MAX)] {
-            let opening = Opening { own: 1 << 63, answered, hello };
+        for step in [Step::Hello, Step::Answer(u64::MAX), Step::Confirm(1)] {
+            let opening = Opening { own: 1 << 63, step, hello };
             let datagram = checksum.seal_opening(&opening).unwrap();
             assert_eq!(checksum.open(&datagram, 1_200), Ok(Datagram::Opening(opening)));
             // (offset, value) pairs that break a rule even under a right checksum.
-            let wrong_peer = if answered.is_some() { 1 } else { 2 };
+            let wrong_peer = if step == Step::Hello { 2 } else { 1 };
             for (at, value) in
-                [(12, 0), (12, 3), (12, wrong_peer), (13, 0), (13, 2), (30, 2), (48, 1), (53, 1)]
+                [(12, 0), (12, 4), (12, wrong_peer), (13, 0), (13, 2), (30, 2), (48, 1), (53, 1)]
             {
                 let mut bad = datagram;
                 bad[at] = value;
@@ -228,7 +267,7 @@ mod tests {
             longer[..4].copy_from_slice(&sum);
             assert_eq!(checksum.open(&longer, 1_200), Err(Malformed));
         }
-        assert!(checksum.seal_opening(&Opening { own: 0, answered: None, hello }).is_err());
-        assert!(checksum.seal_opening(&Opening { own: 1, answered: Some(0), hello }).is_err());
+        assert!(checksum.seal_opening(&Opening { own: 0, step: Step::Hello, hello }).is_err());
+        assert!(checksum.seal_opening(&Opening { own: 1, step: Step::Answer(0), hello }).is_err());
     }
 }

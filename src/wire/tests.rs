@@ -203,7 +203,7 @@ fn likely_payload() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(2_048))]
 
     #[test]
     fn what_is_written_is_read_back(frames in frames()) {
@@ -516,4 +516,64 @@ fn an_ack_takes_what_fits_and_refuses_ranges_out_of_order() {
     assert_eq!(encode(100, 64, &[0..=MAX_NUMBER + 1]), None);
     let many: Vec<_> = (0..100).rev().map(|n| 10 * n..=10 * n + 3).collect();
     assert_eq!(encode(1_000, usize::MAX, &many).map(|ranges| ranges.len()), Some(ack::MAX_RANGES));
+}
+
+/// PROTOCOL.md, "Messages" and "ACK", the examples.
+#[test]
+fn the_examples_of_the_specification_hold() {
+    let order = |set, base| Numbers::Order { set, base };
+    let delivery = |set, base, index| Numbers::Delivery { set, base, index };
+    let whole = |lane, numbers, id, text: &str| {
+        Owned::Message(lane, numbers, id, None, Part::Whole, text.as_bytes().to_vec())
+    };
+    let last = Part::Fragment { offset: 1_000, total: 1_002 };
+    let steps = [
+        (Owned::Ping, "01"),
+        (whole(0, order(70, 20), None, "x"), "a046140178"),
+        (whole(0, order(71, 20), None, "y"), "a40179"),
+        (whole(0, delivery(72, 20, 20), None, "z"), "c4017a"),
+        (whole(0, delivery(72, 20, 21), None, "{"), "c8017b"),
+        (whole(5, Numbers::None, Some(9), "|"), "83050109017c"),
+        (whole(5, delivery(0, 0, 0), None, "}"), "c0000000017d"),
+        (Owned::Message(0, delivery(73, 22, 22), None, None, last, vec![1, 2]), "d200160066e807ea07020102"),
+        (Owned::Padding(3), "000000"),
+    ];
+    let (frames, hex): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
+    assert_eq!(hex::encode(encode_all(&frames)), hex.concat());
+
+    let mut buffer = [0; 50];
+    let mut writer = Writer::new(&mut buffer);
+    ack::encode(&mut writer, 800, [900..=1_000, 500..=600, 0..=3].into_iter(), ack::MAX_RANGES).unwrap();
+    let len = writer.written();
+    assert_eq!(hex::encode(&buffer[..len]), "02e807640264aa0264ef0303");
+}
+
+/// All tails of two bytes, and all of seven small ones behind each type, after packets that imply different numbers.
+#[test]
+fn no_short_payload_has_a_second_encoding() {
+    let prefixes: [&[u8]; 4] = [&[], &[0xa0, 2, 1, 0], &[0xc0, 2, 1, 0, 0], &[0x82, 1, 0]];
+    let check = |payload: &[u8]| {
+        if let Some(again) = again(payload) {
+            assert_eq!(again, payload);
+        }
+    };
+    for prefix in prefixes {
+        let mut payload = [prefix, &[0; 2]].concat();
+        for tail in 0..=u16::MAX {
+            payload[prefix.len()..].copy_from_slice(&tail.to_le_bytes());
+            check(&payload);
+        }
+        let mut payload = [prefix, &[0; 7]].concat();
+        for kind in 0x80..=0xdf {
+            for digits in 0..3_u32.pow(6) {
+                payload[prefix.len()] = kind;
+                for (position, byte) in (0..).zip(&mut payload[prefix.len() + 1..]) {
+                    *byte = u8::try_from(digits / 3_u32.pow(position) % 3).unwrap();
+                }
+                for len in prefix.len() + 1..=payload.len() {
+                    check(&payload[..len]);
+                }
+            }
+        }
+    }
 }

@@ -17,6 +17,7 @@ use super::{Credentials, Sealed, Trust, dial::Phase, half_open::Stage};
 use crate::{
     config::Config,
     crypto::{Invite, Psk, PublicKey, SecretKey},
+    delivery::{Guarantee, MessageId},
     event::Event,
 };
 
@@ -164,6 +165,12 @@ impl World {
     pub(super) fn connect(&mut self, peer: usize) {
         self.peers[peer].connect(self.now, &mut self.chance[peer]).unwrap();
         self.flush(peer);
+    }
+
+    /// Queues so many `Delivery` messages at one end and names them.
+    pub(super) fn owe(&mut self, peer: usize, count: usize) -> Vec<MessageId> {
+        let connection = self.peers[peer].connection_mut();
+        (0..count).map(|_| connection.send(0, Guarantee::Delivery, b"owed").unwrap()).collect()
     }
 
     pub(super) fn restart(&mut self, peer: usize, credentials: Credentials, config: Config) {

@@ -6,7 +6,6 @@ use super::{ALL, SYMMETRIC, World, credentials, key, ms, public};
 use crate::{
     config::{Config, Padding},
     crypto::{SealKey, Side},
-    delivery::MessageId,
     error::CloseReason,
     event::Event,
     sealed::{CODE_REPLACED, Credentials, Trust, transmit::seal_packet},
@@ -122,11 +121,10 @@ fn silence_ends_the_session_without_a_word() {
         let mut world = World::pair(profile, 2);
         world.connect(0);
         world.settle();
-        world.peers[1].connection_mut().undelivered = vec![MessageId(5)];
         world.to = vec![None; 2];
+        let undelivered = world.owe(1, 1);
         world.run(Duration::from_secs(45));
         assert_eq!(last_reason(&world, 0), Some(CloseReason::TimedOut));
-        let undelivered = vec![MessageId(5)];
         assert_eq!(
             world.events[1].last(),
             Some(&Event::Closed { reason: CloseReason::TimedOut, undelivered })
@@ -163,7 +161,7 @@ fn a_peer_that_restarts_is_back_at_once() {
             world.settle();
             world.run(Duration::from_secs(5));
             let (other, old) = (1 - restarted, world.sent.clone());
-            world.peers[other].connection_mut().undelivered = vec![MessageId(1), MessageId(2)];
+            let owed = world.owe(other, 2);
             let side = u8::try_from(restarted).unwrap();
             world.restart(restarted, credentials(profile, side), Config::default());
             world.connect(restarted);
@@ -176,7 +174,7 @@ fn a_peer_that_restarts_is_back_at_once() {
             else {
                 panic!("{profile}")
             };
-            assert_eq!(*undelivered, [MessageId(1), MessageId(2)]);
+            assert_eq!(*undelivered, owed);
             assert_eq!(*handshake_hash, world.peers[restarted].handshake_hash());
             // The old session's datagrams do nothing.
             world.run(ms(500));
@@ -397,17 +395,16 @@ fn a_number_is_left_out_now_and_then_and_an_ack_of_it_closes() {
     }
     for peer in &world.peers {
         let next = peer.live.as_ref().unwrap().channel.seal.next_number();
-        let skipped = &peer.connection().skipped;
+        let skipped = peer.connection().skipped();
         assert!((2..=8).contains(&skipped.len()), "{skipped:?} of {next}");
         assert!(skipped[0] < 20);
         assert!(skipped.windows(2).all(|pair| (1_024..=4_096).contains(&(pair[1] - pair[0]))));
     }
     assert!(world.agreed());
     // A peer that acknowledges blindly.
-    let skipped = world.peers[0].connection().skipped[0];
-    world.peers[1].connection_mut().invent(skipped);
+    let skipped = world.peers[0].connection().skipped()[0];
+    world.peers[1].connection_mut().invent(world.now, skipped);
     world.peers[1].connection_mut().ping(world.now);
-    world.peers[1].connection_mut().force_ack();
     world.flush(1);
     world.run(ms(200));
     assert_eq!(last_reason(&world, 0), Some(CloseReason::ProtocolViolation));
@@ -501,7 +498,7 @@ fn a_displaced_side_that_replaced_itself_goes_on() {
     world.peers[0].connection_mut().ping(now);
     world.flush(0);
     assert!(world.run_until(Duration::from_secs(5), |world| world.peers[0].dial.is_some()).is_some());
-    world.peers[0].connection_mut().undelivered = vec![MessageId(3)];
+    let owed = world.owe(0, 1);
     let hash = world.peers[1].handshake_hash();
     let mut first_packets = Vec::new();
     let mut seen = world.sent.len();
@@ -531,7 +528,7 @@ fn a_displaced_side_that_replaced_itself_goes_on() {
     world.to[1] = Some(0);
     world.settle();
     let Some(Event::PeerReconnected { undelivered, .. }) = world.events[0].last() else { panic!() };
-    assert_eq!(*undelivered, [MessageId(3)]);
+    assert_eq!(*undelivered, owed);
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! The incoming path, top to bottom: what one authenticated packet changes. Nothing here runs before a packet was
+//! opened; every number in it is the peer's word and is bounded where it is used.
+
+use std::time::{Duration, Instant};
+
+use super::{Connection, MAX_REPLIES, Reply};
+use crate::{
+    delivery::{
+        recovery::{Content, Fate},
+        recv::Answer,
+    },
+    error::Violation,
+    wire::{
+        ack::AckFrame,
+        frame::{self, Frame, Frames},
+    },
+};
+
+/// What a packet says that concerns the session itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// It carried CONFIRM.
+    pub(crate) confirm: bool,
+    /// It carried CLOSE.
+    pub(crate) close: Option<Closing>,
+}
+
+/// The content of a CLOSE frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) code: u16,
+    /// The first 16 bytes of the reason, if it has as many: names the attempt that replaced this session.
+    pub(crate) reference: Option<[u8; 16]>,
+}
+
+impl Connection {
+    /// Takes the payload of an authenticated packet, which stands at `at` in the datagram buffer.
+    ///
+    /// # Errors
+    /// [`Violation`]: the peer broke the protocol. `Malformed` and `ImpossibleAck` are found before anything but the
+    /// liveness timers has changed; the packet is then not acknowledged.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        number: u64,
+        payload: &[u8],
+        at: usize,
+    ) -> Result<Received, Violation> {
+        // 1. The peer lives.
+        self.last_received = Some(now);
+        self.unanswered = None;
+        // 2. The whole payload must decode before any of it counts.
+        frame::check(payload).map_err(|_| Violation::Malformed)?;
+        // 3. Frame by frame.
+        let mut received = Received::default();
+        let mut eliciting = false;
+        let mut frames = Frames::new(payload);
+        while let Some(frame) = frames.next() {
+            let frame = frame.map_err(|_| Violation::Malformed)?;
+            eliciting |= frame.is_ack_eliciting();
+            match frame {
+                Frame::Message(message) => {
+                    // A message's bytes are the last of its frame.
+                    let end = payload.len().saturating_sub(frames.remaining());
+                    let start = at + end.saturating_sub(message.bytes.len());
+                    self.recv.insert(now, &message, start)?;
+                }
+                Frame::Ack(ack) => self.on_ack(now, &ack)?,
+                Frame::Window { lane: None, limit } => self.send.raise_window(limit),
+                Frame::Skip { lane, index, charge } => {
+                    let answer = self.recv.skip(now, lane, index, charge)?;
+                    self.reply(match answer {
+                        Answer::Skipped => Reply::Skipped { lane, index },
+                        Answer::Have => Reply::Have { lane, index },
+                    });
+                }
+                Frame::PathChallenge(data) => self.reply(Reply::PathResponse(data)),
+                Frame::Confirm { .. } => received.confirm = true,
+                Frame::Close { code, reason } => {
+                    received.close = Some(Closing { code, reference: reason.first_chunk().copied() });
+                }
+                Frame::Padding { .. }
+                | Frame::Ping
+                | Frame::Window { lane: Some(_), .. }
+                | Frame::Skipped { .. }
+                | Frame::Have { .. }
+                | Frame::PathResponse(_)
+                | Frame::NewCid { .. }
+                | Frame::Redirect { .. } => {}
+            }
+        }
+        // 4. Only what was taken is acknowledged.
+        self.acks.on_packet(now, number, eliciting, self.config.ack_delay);
+        if received.confirm {
+            self.acks.hurry(now);
+        }
+        Ok(received)
+    }
+
+    fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
+        let delay = Duration::from_micros(ack.delay_us);
+        let Self { sent, send, acks, window_due, .. } = self;
+        sent.on_ack(now, ack.ranges(), delay, |content, fate| match (content, fate) {
+            (Content::Part { .. }, _) => send.settle_content(content, fate),
+            (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
+            (Content::Window, Fate::Lost) => *window_due = true,
+            (Content::Ack { .. }, Fate::Lost) | (Content::Window, Fate::Acked) => {}
+        })?;
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        if self.replies.len() < MAX_REPLIES {
+            self.replies.push(reply);
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Two connections, one clock, a seeded link between them; no keys. Stories about delivery under loss.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+
+use self::contract::{End, Promise, Sent, Yielded};
+use super::{Connection, Negotiated};
+use crate::{
+    config::Config,
+    delivery::{Guarantee, MessageId, recv::Place},
+    error::SendError,
+};
+
+#[path = "../../tests/common/contract.rs"]
+mod contract;
+
+const MS: Duration = Duration::from_millis(1);
+const PEERS: usize = 2;
+
+/// A small linear congruential generator: enough chance for a test, replayed from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn chance(&mut self, per_mille: u64) -> bool {
+        self.next() % 1_000 < per_mille
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    loss: u64,
+    duplicates: u64,
+    delay_ms: u64,
+    jitter_ms: u64,
+}
+
+const CLEAN: Link = Link { loss: 0, duplicates: 0, delay_ms: 25, jitter_ms: 0 };
+
+struct Pair {
+    now: Instant,
+    started: Instant,
+    ends: [Connection; PEERS],
+    numbers: [u64; PEERS],
+    seen: [HashSet<u64>; PEERS],
+    flying: BinaryHeap<Reverse<(Instant, u64, usize, u64, Vec<u8>)>>,
+    order: u64,
+    dice: Dice,
+    link: Link,
+    blocked: bool,
+    /// What each end yielded: guarantee and bytes.
+    yielded: [Vec<(Guarantee, Vec<u8>)>; PEERS],
+    datagrams: [u64; PEERS],
+    sizes: Vec<usize>,
+}
+
+impl Pair {
+    fn new(seed: u64, link: Link, config: &Config) -> Self {
+        let now = Instant::now();
+        let negotiated = Negotiated {
+            idle_timeout: config.idle_timeout,
+            max_datagram: config.max_datagram_bytes,
+            max_fragments: config.max_fragments,
+            max_message: config.max_message_bytes,
+            overhead: 20,
+        };
+        let ends = std::array::from_fn(|_| {
+            let mut end = Connection::new(config);
+            end.start(now, &negotiated, 0);
+            end
+        });
+        Self {
+            now,
+            started: now,
+            ends,
+            numbers: [0; PEERS],
+            seen: Default::default(),
+            flying: BinaryHeap::new(),
+            order: 0,
+            dice: Dice(seed),
+            link,
+            blocked: false,
+            yielded: Default::default(),
+            datagrams: [0; PEERS],
+            sizes: Vec::new(),
+        }
+    }
+
+    fn pump(&mut self, from: usize) {
+        loop {
+            let mut room = [0; 2_048];
+            let number = self.numbers[from];
+            let len = self.ends[from].transmit(self.now, number, &mut room);
+            if len == 0 {
+                break;
+            }
+            self.numbers[from] += 1;
+            self.datagrams[from] += 1;
+            self.sizes.push(len);
+            let copies = if self.dice.chance(self.link.duplicates) { 2 } else { 1 };
+            for _ in 0..copies {
+                let jitter =
+                    if self.link.jitter_ms == 0 { 0 } else { self.dice.next() % self.link.jitter_ms };
+                let at = self.now + MS * u32::try_from(self.link.delay_ms + jitter).unwrap();
+                if !self.blocked && !self.dice.chance(self.link.loss) {
+                    self.order += 1;
+                    self.flying.push(Reverse((at, self.order, 1 - from, number, room[..len].to_vec())));
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, end: usize) {
+        self.ends[end].flush();
+        self.pump(end);
+    }
+
+    fn collect(&mut self, end: usize, datagram: &[u8]) {
+        while let Some(ready) = self.ends[end].pop() {
+            let bytes = match ready.place {
+                Place::Datagram { start, len } => datagram[start..start + len].to_vec(),
+                Place::Stored(handle) => {
+                    let bytes = self.ends[end].stored(handle).to_vec();
+                    self.ends[end].release(handle);
+                    bytes
+                }
+            };
+            self.yielded[end].push((ready.guarantee, bytes));
+        }
+    }
+
+    /// Lets `span` pass: everything due arrives, all timers run.
+    fn run(&mut self, span: Duration) {
+        let until = self.now + span;
+        loop {
+            for end in 0..PEERS {
+                self.ends[end].handle_timeout(self.now);
+                self.collect(end, &[]);
+                self.flush(end);
+            }
+            let deadline = self.ends.iter().filter_map(Connection::deadline).min();
+            let arrival = self.flying.peek().map(|Reverse(first)| first.0);
+            let next = [deadline, arrival].into_iter().flatten().min().unwrap_or(until).min(until);
+            // A deadline that stays in the past would be a busy loop for the user.
+            self.now = if next > self.now {
+                next
+            } else if arrival.is_some_and(|at| at <= self.now) {
+                self.now
+            } else {
+                self.now + MS
+            };
+            if self.now >= until {
+                self.now = until;
+                break;
+            }
+            while self.flying.peek().is_some_and(|Reverse(first)| first.0 <= self.now) {
+                let Some(Reverse((_, _, to, number, payload))) = self.flying.pop() else { break };
+                if self.seen[to].insert(number) {
+                    self.ends[to].receive(self.now, number, &payload, 0).unwrap();
+                    self.collect(to, &payload);
+                }
+            }
+        }
+    }
+
+    fn payloads(&self, end: usize, guarantee: Guarantee) -> Vec<&[u8]> {
+        self.yielded[end].iter().filter(|(g, _)| *g == guarantee).map(|(_, bytes)| bytes.as_slice()).collect()
+    }
+}
+
+fn numbered(count: u32) -> Vec<Vec<u8>> {
+    (0..count).map(|n| n.to_le_bytes().to_vec()).collect()
+}
+
+#[test]
+fn delivery_arrives_once_and_in_order_whatever_the_network_does() {
+    for seed in 0..20 {
+        let link = Link { loss: 200, duplicates: 100, delay_ms: 20, jitter_ms: 60 };
+        let mut pair = Pair::new(seed, link, &Config::default());
+        let messages = numbered(1_000);
+        for chunk in messages.chunks(10) {
+            for message in chunk {
+                pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
+            }
+            pair.flush(0);
+            pair.run(10 * MS);
+        }
+        pair.run(Duration::from_secs(20));
+        let got = pair.payloads(1, Guarantee::Delivery);
+        assert_eq!(got.len(), messages.len(), "seed {seed}");
+        assert!(got.iter().zip(&messages).all(|(got, sent)| got == sent), "seed {seed}");
+        assert_eq!(pair.ends[0].queued_messages(), 0, "seed {seed}: everything acknowledged is let go");
+    }
+}
+
+#[test]
+fn without_loss_nothing_is_sent_twice() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    for message in numbered(600) {
+        pair.ends[0].send(0, Guarantee::Delivery, &message).unwrap();
+        pair.flush(0);
+        pair.run(16 * MS);
+    }
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 600);
+    assert_eq!(pair.ends[0].send.resent_parts, 0);
+    assert_eq!(pair.datagrams[0], 600, "one datagram a message, nothing else");
+}
+
+#[test]
+fn many_small_messages_leave_in_few_datagrams() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    for message in 0..1_000_u32 {
+        let bytes = [(message % 251) as u8; 20];
+        pair.ends[0].send(0, Guarantee::Delivery, &bytes).unwrap();
+    }
+    pair.flush(0);
+    assert!(pair.datagrams[0] <= 20, "{} datagrams", pair.datagrams[0]);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 1_000);
+}
+
+#[test]
+fn a_lost_last_message_still_arrives_without_new_data() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    pair.ends[0].send(0, Guarantee::Delivery, b"first").unwrap();
+    pair.run(200 * MS);
+    pair.blocked = true;
+    pair.ends[0].send(0, Guarantee::Delivery, b"last").unwrap();
+    pair.flush(0);
+    pair.blocked = false;
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.payloads(1, Guarantee::Delivery), [b"first".as_slice(), b"last"]);
+}
+
+#[test]
+fn a_lost_first_message_still_arrives() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    pair.blocked = true;
+    pair.ends[0].send(0, Guarantee::Delivery, b"first").unwrap();
+    pair.flush(0);
+    pair.blocked = false;
+    pair.ends[0].send(0, Guarantee::Delivery, b"second").unwrap();
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.payloads(1, Guarantee::Delivery), [b"first".as_slice(), b"second"]);
+}
+
+#[test]
+fn a_blackout_of_three_seconds_is_followed_by_full_recovery() {
+    for seed in 0..10 {
+        let mut pair = Pair::new(seed, Link { loss: 50, ..CLEAN }, &Config::default());
+        let messages = numbered(600);
+        for (at, message) in messages.iter().enumerate() {
+            pair.blocked = (200..380).contains(&at);
+            pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
+            pair.flush(0);
+            pair.run(16 * MS);
+        }
+        pair.run(Duration::from_secs(10));
+        assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 600, "seed {seed}");
+    }
+}
+
+#[test]
+fn large_messages_arrive_whole_under_loss() {
+    for seed in 0..5 {
+        let link = Link { loss: 200, duplicates: 20, delay_ms: 15, jitter_ms: 10 };
+        let mut pair = Pair::new(seed, link, &Config::default());
+        let sizes = [0, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
+        let messages: Vec<Vec<u8>> = sizes
+            .iter()
+            .map(|&len| (0..len).map(|at| (at as u64 * 31 + len as u64) as u8).collect())
+            .collect();
+        for message in &messages {
+            pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
+        }
+        pair.run(Duration::from_secs(60));
+        let got = pair.payloads(1, Guarantee::Delivery);
+        assert_eq!(got.len(), messages.len(), "seed {seed}");
+        assert!(got.iter().zip(&messages).all(|(got, sent)| *got == sent.as_slice()), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_set_of_ten_thousand_flows_while_its_first_member_is_missing() {
+    let config = Config { send_queue_messages: 20_000, ..Config::default() };
+    let mut pair = Pair::new(1, CLEAN, &config);
+    pair.ends[0].open_set(0).unwrap();
+    pair.blocked = true;
+    pair.ends[0].send(0, Guarantee::Delivery, &0_u32.to_le_bytes()).unwrap();
+    pair.flush(0);
+    pair.blocked = false;
+    for message in 1..10_000_u32 {
+        pair.ends[0].send(0, Guarantee::Delivery, &message.to_le_bytes()).unwrap();
+    }
+    pair.ends[0].close_set(0).unwrap();
+    pair.ends[0].send(0, Guarantee::Delivery, b"after").unwrap();
+    pair.run(Duration::from_secs(5));
+    let got = pair.payloads(1, Guarantee::Delivery);
+    assert_eq!(got.len(), 10_001);
+    assert_eq!(got[10_000], b"after");
+    assert_ne!(got[0], 0_u32.to_le_bytes(), "the others did not wait for the lost one");
+}
+
+#[test]
+fn one_hundred_lost_orders_in_a_row_hold_nothing_up() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    pair.blocked = true;
+    for message in numbered(1_000) {
+        pair.ends[0].send(0, Guarantee::Order, &message).unwrap();
+        pair.flush(0);
+    }
+    pair.blocked = false;
+    pair.run(Duration::from_secs(10));
+    pair.ends[0].send(0, Guarantee::Order, b"next").unwrap();
+    pair.ends[0].send(0, Guarantee::Delivery, b"and").unwrap();
+    pair.run(Duration::from_secs(3));
+    assert_eq!(pair.payloads(1, Guarantee::Order), [b"next"]);
+    assert_eq!(pair.payloads(1, Guarantee::Delivery), [b"and"]);
+}
+
+#[test]
+fn a_dead_peer_costs_bounded_memory_and_the_sender_is_told() {
+    let config = Config { send_queue_bytes: 2 << 20, ..Config::default() };
+    let mut pair = Pair::new(1, CLEAN, &config);
+    pair.blocked = true;
+    let mut taken: Vec<MessageId> = Vec::new();
+    let full = loop {
+        match pair.ends[0].send(0, Guarantee::Delivery, &[7; 1_000]) {
+            Ok(id) => taken.push(id),
+            Err(error) => break error,
+        }
+        pair.flush(0);
+    };
+    assert!(matches!(full, SendError::Full { queued_bytes, .. } if queued_bytes <= 2 << 20));
+    pair.run(Duration::from_secs(5));
+    assert!(pair.ends[0].queued_bytes() <= 2 << 20);
+    assert_eq!(pair.ends[0].end_session(), taken);
+}
+
+#[test]
+fn an_idle_connection_sends_nothing() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    pair.ends[0].send(0, Guarantee::Delivery, b"once").unwrap();
+    pair.run(Duration::from_secs(2));
+    let before = pair.datagrams;
+    for _ in 0..1_000_000 {
+        pair.ends[0].handle_timeout(pair.now);
+        pair.flush(0);
+    }
+    pair.run(Duration::from_secs(100));
+    assert_eq!(pair.datagrams, before);
+    assert!(pair.now > pair.started);
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
+    use crate::{
+        error::Violation,
+        wire::{ack, codec::Writer},
+    };
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    pair.ends[0].send(0, Guarantee::Delivery, b"x").unwrap();
+    pair.flush(0);
+    let mut payload = [0; 64];
+    let mut writer = Writer::new(&mut payload);
+    ack::encode(&mut writer, 0, std::iter::once(0..=9), 1).unwrap();
+    let len = writer.written();
+    let verdict = pair.ends[0].receive(pair.now, 0, &payload[..len], 0);
+    assert_eq!(verdict, Err(Violation::ImpossibleAck));
+    assert_eq!(pair.ends[0].queued_messages(), 1, "nothing was let go");
+    // The same for a number that was left out on purpose.
+    pair.ends[0].skip(pair.now, 1);
+    let mut writer = Writer::new(&mut payload);
+    ack::encode(&mut writer, 0, std::iter::once(0..=1), 1).unwrap();
+    let len = writer.written();
+    assert_eq!(pair.ends[0].receive(pair.now, 1, &payload[..len], 0), Err(Violation::ImpossibleAck));
+}
+
+/// A whole game between two ends, drawn from a seed: mixes of guarantees, sets of any size, fragments, loss,
+/// duplicates, reordering and perhaps a blackout. Judged by the contract alone.
+#[derive(Clone, Debug)]
+struct Plan {
+    seed: u64,
+    loss: u64,
+    duplicates: u64,
+    jitter_ms: u64,
+    blackout: bool,
+    largest_set: u64,
+    largest_message: u64,
+    messages: usize,
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let sizes = prop_oneof![Just(1_u64), Just(5), Just(100), Just(2_000)];
+    let lens = prop_oneof![Just(40_u64), Just(1_500), Just(30_000)];
+    (any::<u64>(), 0..300_u64, 0..100_u64, 0..60_u64, any::<bool>(), sizes, lens).prop_map(
+        |(seed, loss, duplicates, jitter_ms, blackout, largest_set, largest_message)| Plan {
+            seed,
+            loss,
+            duplicates,
+            jitter_ms,
+            blackout,
+            largest_set,
+            largest_message,
+            messages: if largest_message > 2_000 { 150 } else { 600 },
+        },
+    )
+}
+
+/// The bytes of message `id`: its name, then a pattern that belongs to it.
+fn letter(id: u64, len: u64) -> Vec<u8> {
+    let mut bytes = id.to_le_bytes().to_vec();
+    bytes.extend((0..len).map(|at| (at ^ id.wrapping_mul(37)) as u8));
+    bytes
+}
+
+fn play(plan: &Plan) {
+    let link = Link { loss: plan.loss, duplicates: plan.duplicates, delay_ms: 20, jitter_ms: plan.jitter_ms };
+    let config = Config { unreliable_memory_bytes: 8 << 20, ..Config::default() };
+    let mut pair = Pair::new(plan.seed, link, &config);
+    let mut dice = Dice(plan.seed ^ 0x5eed);
+    let mut logs: [Vec<Sent>; PEERS] = Default::default();
+    let mut sets = [0_u64; PEERS];
+    let mut left_in_set = [0_u64; PEERS];
+    for round in 0..plan.messages {
+        pair.blocked = plan.blackout && (100..290).contains(&round);
+        for end in 0..PEERS {
+            if left_in_set[end] == 0 && plan.largest_set > 1 && dice.chance(100) {
+                left_in_set[end] = 1 + dice.next() % plan.largest_set;
+                pair.ends[end].open_set(0).unwrap();
+            }
+            let promise = [Promise::None, Promise::Order, Promise::Delivery][dice.next() as usize % 3];
+            let guarantee = [Guarantee::None, Guarantee::Order, Guarantee::Delivery][promise as usize];
+            let id = logs[end].len() as u64;
+            let len = if dice.chance(100) { dice.next() % plan.largest_message } else { dice.next() % 40 };
+            match pair.ends[end].send(0, guarantee, &letter(id, len)) {
+                Ok(_) => logs[end].push(Sent { promise, lane: 0, set: sets[end], id }),
+                Err(SendError::Full { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+            let alone = left_in_set[end] == 0;
+            left_in_set[end] = left_in_set[end].saturating_sub(1);
+            if alone {
+                sets[end] += u64::from(promise != Promise::None);
+            } else if left_in_set[end] == 0 {
+                pair.ends[end].close_set(0).unwrap();
+                sets[end] += 1;
+            }
+            if dice.chance(700) {
+                pair.flush(end);
+            }
+        }
+        pair.run(16 * MS);
+    }
+    pair.blocked = false;
+    pair.run(Duration::from_secs(40));
+    for end in 0..PEERS {
+        let yields: Vec<Yielded> = pair.yielded[1 - end]
+            .iter()
+            .map(|(guarantee, bytes)| {
+                let id = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+                assert_eq!(*bytes, letter(id, bytes.len() as u64 - 8), "the bytes are those that were sent");
+                let promise = [Promise::None, Promise::Order, Promise::Delivery][*guarantee as usize];
+                Yielded { promise, lane: 0, id }
+            })
+            .collect();
+        let verdict = contract::check(&logs[end], &yields, &End::Dry { skipped: Vec::new() });
+        assert!(verdict.is_ok(), "{plan:?}, from end {end}: {verdict:?}");
+        assert_eq!(
+            pair.ends[end].queued_messages(),
+            0,
+            "{plan:?}: everything that was acknowledged is let go"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn two_ends_keep_the_contract_whatever_the_network_does(plan in plans()) {
+        play(&plan);
+    }
+}

@@ -1,0 +1,110 @@
+//! The outgoing path, top to bottom: what one packet carries, in fixed order. Acknowledgements, control, lost parts,
+//! new messages. The room above seals what this writes.
+
+use std::time::Instant;
+
+use super::{Connection, Reply};
+use crate::{
+    delivery::recovery::Content,
+    wire::{
+        codec::Writer,
+        frame::{self, Frame},
+        message::Context,
+    },
+};
+
+/// From so many separate ranges on, an ACK asks to be acknowledged itself, so that old ranges can be forgotten.
+const RANGES_BEFORE_PING: usize = 8;
+
+impl Connection {
+    /// Writes the frames of packet `number` into `room`. 0: there is nothing to send now.
+    pub(crate) fn transmit(&mut self, now: Instant, number: u64, room: &mut [u8]) -> usize {
+        if !self.started {
+            return 0;
+        }
+        // 1. Is there a reason to send at all?
+        let ack_due = self.acks.is_due(now, self.flush);
+        let open = self.sent.flight_bytes() < self.config.flight_bytes || self.probes > 0;
+        let fresh = open && (self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity);
+        let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
+        let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
+        if !(ack_due || data || control) {
+            self.flush = false;
+            return 0;
+        }
+        self.sent.align(now, number);
+        let len = room.len().min(self.capacity);
+        let mut writer = Writer::new(room.get_mut(..len).unwrap_or_default());
+        let mut context = Context::default();
+        let mut contents = 0;
+        let mut eliciting = false;
+        // 2. Acknowledgements go first: they never wait, and they ride on whatever leaves.
+        let acked = if self.acks.is_pending() { self.acks.write(now, &mut writer) } else { Ok(None) };
+        if let Ok(Some(largest)) = acked {
+            self.sent.push_content(Content::Ack { largest });
+            contents += 1;
+            self.ping |= self.old_ranges_weigh(now);
+        }
+        // 3. Control.
+        if self.window_due && self.write_window(&mut context, &mut writer) {
+            contents += 1;
+            eliciting = true;
+        }
+        while let Some(&reply) = self.replies.last() {
+            let frame = match reply {
+                Reply::Skipped { lane, index } => Frame::Skipped { lane, index },
+                Reply::Have { lane, index } => Frame::Have { lane, index },
+                Reply::PathResponse(data) => Frame::PathResponse(data),
+            };
+            if frame::encode(&frame, &mut context, &mut writer).is_err() {
+                break;
+            }
+            self.replies.pop();
+            eliciting = true;
+        }
+        // 4. Lost parts, then new messages.
+        if open {
+            let packed = self.send.pack(&mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
+            contents += packed.contents;
+            eliciting |= packed.frames > 0;
+        }
+        // 5. A PING where one was asked for, or where a probe has nothing else to say.
+        let ping = (self.ping || self.probes > 0) && !eliciting;
+        if ping && frame::encode(&Frame::Ping, &mut context, &mut writer).is_ok() {
+            eliciting = true;
+        }
+        self.ping &= !eliciting;
+        let written = writer.written();
+        if written == 0 {
+            self.flush = false;
+            return 0;
+        }
+        // 6. Remember what it carried.
+        self.probes = self.probes.saturating_sub(1);
+        self.sent.on_sent(now, written + self.overhead, contents, eliciting);
+        if eliciting {
+            self.unanswered.get_or_insert(now);
+        }
+        written
+    }
+
+    fn write_window(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {
+        let window = Frame::Window { lane: None, limit: self.recv.window_limit() };
+        let written = frame::encode(&window, context, writer).is_ok();
+        if written {
+            self.window_due = false;
+            self.sent.push_content(Content::Window);
+        }
+        written
+    }
+
+    /// Whether so many ranges are carried along that the peer should acknowledge an ACK, at most once a round trip.
+    fn old_ranges_weigh(&mut self, now: Instant) -> bool {
+        let rested = self.last_ack_ping.is_none_or(|last| now >= last + self.sent.rtt.smoothed());
+        let weigh = self.acks.range_count() >= RANGES_BEFORE_PING && rested;
+        if weigh {
+            self.last_ack_ping = Some(now);
+        }
+        weigh
+    }
+}

@@ -1,0 +1,100 @@
+//! What was received: packet numbers as ranges, and when to say so. Knows no contents; bounded to 64 ranges.
+
+use std::time::{Duration, Instant};
+
+use super::ranges::Ranges;
+use crate::wire::{NoRoom, ack, codec::Writer};
+
+/// Packets that may arrive before an acknowledgement leaves without waiting for the end of the batch.
+const PACKETS_BEFORE_ACK: u32 = 16;
+
+/// Packet numbers received, newest last, and the state of their acknowledgement. PROTOCOL.md, "Acknowledgements".
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    /// At most `ack::MAX_RANGES`.
+    ranges: Ranges,
+    /// When the largest number arrived.
+    largest_at: Option<Instant>,
+    /// Ack-eliciting packets not yet acknowledged.
+    pending: u32,
+    /// When the acknowledgement must leave.
+    due: Option<Instant>,
+    /// Something is missing or came late: the sender should know at once.
+    urgent: bool,
+}
+
+impl Acks {
+    /// Notes an authenticated packet. The caller knows that it is no duplicate.
+    pub(crate) fn on_packet(&mut self, now: Instant, number: u64, eliciting: bool, delay: Duration) {
+        let largest = self.ranges.highest();
+        if largest.is_none_or(|largest| number > largest) {
+            self.largest_at = Some(now);
+        }
+        let in_order = largest.is_none_or(|largest| number == largest + 1);
+        self.ranges.insert(number..number + 1);
+        if self.ranges.len() > ack::MAX_RANGES {
+            self.ranges.pop_first();
+        }
+        if eliciting {
+            self.pending = self.pending.saturating_add(1);
+            self.urgent |= !in_order;
+            self.due.get_or_insert(now + delay);
+        }
+    }
+
+    /// Forgets what lies at or below `number`: the peer has seen it acknowledged.
+    pub(crate) fn forget_up_to(&mut self, number: u64) {
+        // The newest range stays whole, so that the frame always has a largest number to name.
+        while self.ranges.len() > 1
+            && self.ranges.iter().next().is_some_and(|oldest| oldest.end <= number + 1)
+        {
+            self.ranges.pop_first();
+        }
+    }
+
+    /// Whether an acknowledgement should leave now; `flush` at the end of a batch.
+    pub(crate) fn is_due(&self, now: Instant, flush: bool) -> bool {
+        self.pending > 0
+            && (self.pending >= PACKETS_BEFORE_ACK
+                || self.due.is_some_and(|due| due <= now)
+                || (flush && (self.urgent || self.pending >= 2)))
+    }
+
+    /// Whether there is anything new to acknowledge, were a packet to leave anyway.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// Makes the acknowledgement due at once.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if self.pending > 0 {
+            self.due = Some(now);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Number of separate ranges remembered.
+    pub(crate) fn range_count(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Writes the ACK frame and takes it for sent. Returns the largest number it names.
+    pub(crate) fn write(&mut self, now: Instant, writer: &mut Writer<'_>) -> Result<Option<u64>, NoRoom> {
+        let Some(largest) = self.ranges.highest() else { return Ok(None) };
+        let held = self.largest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let held_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX).min(1 << 30);
+        ack::encode(writer, held_us, self.ranges.newest_first(), ack::MAX_RANGES)?;
+        self.pending = 0;
+        self.due = None;
+        self.urgent = false;
+        Ok(Some(largest))
+    }
+
+    /// Gives back memory that an idle session does not need.
+    pub(crate) fn shrink(&mut self) {
+        self.ranges.shrink();
+    }
+}

@@ -1,0 +1,95 @@
+//! Round-trip time: smoothed, variance, minimum, and the timeouts that follow from it (RFC 9002, section 5 and 6.2).
+//! Holds no packets; fed by `recovery`.
+
+use std::time::Duration;
+
+/// Coarsest timer that is worth setting.
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// Estimates of one path's round-trip time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rtt {
+    latest: Duration,
+    min: Duration,
+    smoothed: Duration,
+    variance: Duration,
+    measured: bool,
+}
+
+impl Rtt {
+    pub(crate) fn new(initial: Duration) -> Self {
+        Self { latest: initial, min: initial, smoothed: initial, variance: initial / 2, measured: false }
+    }
+
+    /// Takes a sample; `ack_delay` is what the peer says it held the acknowledgement back.
+    pub(crate) fn sample(&mut self, sample: Duration, ack_delay: Duration) {
+        self.latest = sample;
+        if !self.measured {
+            *self =
+                Self { latest: sample, min: sample, smoothed: sample, variance: sample / 2, measured: true };
+            return;
+        }
+        self.min = self.min.min(sample);
+        // The peer's word is believed only as far as the sample stays above the minimum (RFC 9002, 5.3).
+        let adjusted = if sample >= self.min + ack_delay { sample - ack_delay } else { sample };
+        self.variance = (self.variance * 3 + self.smoothed.abs_diff(adjusted)) / 4;
+        self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+    }
+
+    pub(crate) fn latest(&self) -> Option<Duration> {
+        self.measured.then_some(self.latest)
+    }
+
+    pub(crate) fn min(&self) -> Option<Duration> {
+        self.measured.then_some(self.min)
+    }
+
+    pub(crate) fn smoothed(&self) -> Duration {
+        self.smoothed
+    }
+
+    pub(crate) fn variance(&self) -> Duration {
+        self.variance
+    }
+
+    pub(crate) fn is_measured(&self) -> bool {
+        self.measured
+    }
+
+    /// Probe timeout without back-off (RFC 9002, 6.2.1).
+    pub(crate) fn pto(&self, ack_delay: Duration) -> Duration {
+        self.smoothed + (self.variance * 4).max(GRANULARITY) + ack_delay
+    }
+
+    /// How long after its sending a packet older than an acknowledged one counts as lost, before the measured
+    /// reordering allowance (RFC 9002, 6.1.2).
+    pub(crate) fn loss_delay(&self) -> Duration {
+        let rtt = self.smoothed.max(self.latest);
+        (rtt + rtt / 8).max(GRANULARITY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_first_sample_replaces_the_guess() {
+        let mut rtt = Rtt::new(100 * MS);
+        assert_eq!(rtt.pto(25 * MS), 325 * MS);
+        rtt.sample(40 * MS, Duration::ZERO);
+        assert_eq!((rtt.smoothed(), rtt.variance()), (40 * MS, 20 * MS));
+    }
+
+    #[test]
+    fn a_peer_cannot_talk_the_estimate_below_the_minimum() {
+        let mut rtt = Rtt::new(100 * MS);
+        rtt.sample(40 * MS, Duration::ZERO);
+        for _ in 0..100 {
+            rtt.sample(41 * MS, 25 * MS);
+        }
+        assert!(rtt.smoothed() >= 40 * MS);
+    }
+}

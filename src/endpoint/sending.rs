@@ -1,0 +1,213 @@
+//! Sending: building in place, one-shot messages, sets. Everything here only queues; a full datagram leaves at once,
+//! the rest when `flush`, `recv`, `maintain` or the end of a set lets it.
+
+use std::{fmt, io};
+
+use super::{Endpoint, Session};
+use crate::{
+    delivery::{LaneId, MessageId},
+    error::{CloseReason, SendError},
+    socket::UdpLike,
+    stats::add,
+    wire::Guarantee,
+};
+
+/// The lane of everything that names none.
+const DEFAULT_LANE: u8 = 0;
+
+impl<U: UdpLike, S: Session> Endpoint<U, S> {
+    /// Queues the bytes that were written with [`io::Write`] since the last message, as one message; none at all is
+    /// a message of 0 bytes.
+    ///
+    /// Before a session is live, messages wait for it.
+    ///
+    /// # Errors
+    /// Nothing is queued, and the written bytes stay:
+    /// - [`SendError::TooLarge`]: they are more than this guarantee allows.
+    /// - [`SendError::Full`]: the send queue is full; drive the endpoint and try again.
+    /// - [`SendError::Closed`]: the session has ended.
+    pub fn send_written(&mut self, guarantee: Guarantee) -> Result<MessageId, SendError> {
+        self.check_open()?;
+        let len = self.core.connection().written();
+        let id = self.core.connection_mut().send_written(DEFAULT_LANE, guarantee)?;
+        self.sent(guarantee, len);
+        Ok(id)
+    }
+
+    /// Throws away the bytes written since the last message.
+    pub fn clear_written(&mut self) {
+        self.core.connection_mut().clear_written();
+    }
+
+    /// Queues one message.
+    ///
+    /// # Errors
+    /// Nothing is queued:
+    /// - [`SendError::TooLarge`]: it is longer than this guarantee allows.
+    /// - [`SendError::Full`]: the send queue is full; drive the endpoint and try again.
+    /// - [`SendError::Unsent`]: half-written bytes wait for [`send_written`](Self::send_written) or
+    ///   [`clear_written`](Self::clear_written).
+    /// - [`SendError::Closed`]: the session has ended.
+    pub fn send_payload(&mut self, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
+        self.check_open()?;
+        let id = self.core.connection_mut().send(DEFAULT_LANE, guarantee, bytes)?;
+        self.sent(guarantee, bytes.len());
+        Ok(id)
+    }
+
+    /// Sends messages that have no order among themselves, as one set on lane 0. The set ends with the closure,
+    /// however it ends, and what was queued in it leaves.
+    ///
+    /// # Errors
+    /// What the closure returns, or
+    /// - [`SendError::SetOpen`]: a set is open on lane 0.
+    /// - [`SendError::Unsent`]: half-written bytes stand in the way ([`NewSetUnsent`](crate::NewSetUnsent)).
+    /// - [`SendError::Closed`]: the session has ended.
+    pub fn as_set<T, E: From<SendError>>(
+        &mut self,
+        fill: impl FnOnce(&mut Set<'_, U, S>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.open_set(LaneId(DEFAULT_LANE))?;
+        fill(&mut Set { endpoint: self })
+    }
+
+    /// Opens a set: until [`close_set`](Self::close_set) the messages on this lane have no order among themselves.
+    /// It lives across `recv` and `maintain`, and its messages flow while it is open.
+    ///
+    /// # Errors
+    /// - [`SendError::SetOpen`]: one is open on this lane already.
+    /// - [`SendError::Unsent`]: half-written bytes stand in the way ([`NewSetUnsent`](crate::NewSetUnsent)).
+    /// - [`SendError::Closed`]: the session has ended.
+    pub fn open_set(&mut self, lane: LaneId) -> Result<(), SendError> {
+        self.check_open()?;
+        self.core.connection_mut().open_set(lane.0)
+    }
+
+    /// Ends the open set of a lane; what is queued leaves.
+    ///
+    /// # Errors
+    /// [`SendError::NoSetOpen`]: none is open on this lane, for example because its session has ended.
+    pub fn close_set(&mut self, lane: LaneId) -> Result<(), SendError> {
+        self.core.connection_mut().close_set(lane.0)?;
+        let now = self.environment.now();
+        self.flush_and_transmit(now);
+        Ok(())
+    }
+
+    /// Lets everything queued leave now, partly filled datagrams too.
+    ///
+    /// # Errors
+    /// The [`CloseReason`] when the session has ended.
+    pub fn flush(&mut self) -> Result<(), CloseReason> {
+        let now = self.environment.now();
+        self.flush_and_transmit(now);
+        self.core.closed().map_or(Ok(()), Err)
+    }
+
+    /// Bytes in the send queue, unsent or unacknowledged, each message counted with 64 more than its length.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.core.connection().queued_bytes()
+    }
+
+    /// Messages in the send queue, unsent or unacknowledged.
+    #[must_use]
+    pub fn queued_messages(&self) -> usize {
+        self.core.connection().queued_messages()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<usize, SendError> {
+        self.check_open()?;
+        self.core.connection_mut().write(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn sent(&mut self, guarantee: Guarantee, len: usize) {
+        self.stats.messages_sent.count(guarantee);
+        add(&mut self.stats.message_bytes_sent, len);
+        // While the socket is blocked or the flight is full nothing can leave, so do not even ask for the time.
+        if self.kept == 0 && !self.stuck && self.core.connection().has_full_datagram() {
+            let now = self.environment.now();
+            self.transmit(now);
+        }
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        self.core.closed().map_or(Ok(()), |reason| Err(SendError::Closed(reason)))
+    }
+}
+
+/// `write` appends to the message that [`send_written`](Endpoint::send_written) will queue: all of the bytes, or none
+/// and an error that holds the [`SendError`]. `flush` is [`Endpoint::flush`].
+impl<U: UdpLike, S: Session> io::Write for Endpoint<U, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map_err(into_io)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self).map_err(|reason| into_io(SendError::Closed(reason)))
+    }
+}
+
+fn into_io(error: SendError) -> io::Error {
+    let kind = match error {
+        SendError::TooLarge { .. } => io::ErrorKind::InvalidInput,
+        SendError::Closed(_) => io::ErrorKind::NotConnected,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+/// The set that [`as_set`](Endpoint::as_set) has opened. Its messages have no order among themselves; `None` messages
+/// belong to no set, not even here.
+pub struct Set<'a, U: UdpLike, S: Session> {
+    endpoint: &'a mut Endpoint<U, S>,
+}
+
+impl<U: UdpLike, S: Session> Set<'_, U, S> {
+    /// As [`Endpoint::send_written`], in this set.
+    ///
+    /// # Errors
+    /// As [`Endpoint::send_written`].
+    pub fn send_written(&mut self, guarantee: Guarantee) -> Result<MessageId, SendError> {
+        self.endpoint.send_written(guarantee)
+    }
+
+    /// As [`Endpoint::clear_written`].
+    pub fn clear_written(&mut self) {
+        self.endpoint.clear_written();
+    }
+
+    /// As [`Endpoint::send_payload`], in this set.
+    ///
+    /// # Errors
+    /// As [`Endpoint::send_payload`].
+    pub fn send_payload(&mut self, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
+        self.endpoint.send_payload(guarantee, bytes)
+    }
+}
+
+impl<U: UdpLike, S: Session> io::Write for Set<'_, U, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.endpoint.append(bytes).map_err(into_io)
+    }
+
+    /// Does nothing: the set leaves when it ends, and full datagrams at once.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Ends the set also when the closure panics or returns early, so that none stays open unseen.
+impl<U: UdpLike, S: Session> Drop for Set<'_, U, S> {
+    fn drop(&mut self) {
+        // The only failure is that the set is gone already, with its session.
+        let _ = self.endpoint.close_set(LaneId(DEFAULT_LANE));
+    }
+}
+
+impl<U: UdpLike, S: Session> fmt::Debug for Set<'_, U, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Set")
+    }
+}

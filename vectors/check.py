@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""Makes the frozen vectors a second time, from the text of PROTOCOL.md alone, and compares.
+
+Needs Python 3.9 and the `cryptography` package (X25519 and ChaCha20-Poly1305; all else is written out here).
+Shares no code with the crate: what both agree on was understood twice. Run it as `python3 vectors/check.py`.
+"""
+
+import hashlib
+import hmac as python_hmac
+import json
+import pathlib
+import struct
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+HERE = pathlib.Path(__file__).parent
+checked = 0
+
+
+def same(what, ours, frozen):
+    global checked
+    ours = ours.hex() if isinstance(ours, bytes) else ours
+    if ours != frozen:
+        raise SystemExit(f"{what}: computed {ours}, frozen {frozen}")
+    checked += 1
+
+
+def blake2s(*parts):
+    return hashlib.blake2s(b"".join(parts)).digest()
+
+
+def hmac(key, *parts):
+    return python_hmac.new(key, b"".join(parts), hashlib.blake2s).digest()
+
+
+def expand(key, *parts):
+    return hmac(key, *parts, b"\x01")
+
+
+def public(secret):
+    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def agree(secret, other):
+    return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(other))
+
+
+def rounds(state):
+    def quarter(a, b, c, d):
+        for x, y, z, bits in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+            state[x] = (state[x] + state[y]) & 0xFFFFFFFF
+            mixed = state[z] ^ state[x]
+            state[z] = (mixed << bits | mixed >> (32 - bits)) & 0xFFFFFFFF
+
+    for _ in range(10):
+        for i in range(4):
+            quarter(i, i + 4, i + 8, i + 12)
+        for i in range(4):
+            quarter(i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4)
+    return state
+
+
+def chacha_state(key, last_row):
+    return list(struct.unpack("<16I", b"expand 32-byte k" + key + last_row))
+
+
+def chacha_block(key, sample):
+    start = chacha_state(key, sample)
+    end = rounds(list(start))
+    return struct.pack("<16I", *((a + b) & 0xFFFFFFFF for a, b in zip(start, end)))
+
+
+def seal_wide(key, nonce, aad, text):
+    """XChaCha20-Poly1305: HChaCha20 makes the key, the rest of the nonce stays."""
+    end = rounds(chacha_state(key, nonce[:16]))
+    subkey = struct.pack("<8I", *end[:4], *end[12:])
+    return ChaCha20Poly1305(subkey).encrypt(bytes(4) + nonce[16:], text, aad)
+
+
+PATTERNS = {
+    # known beforehand (i: the initiator's static, r: the responder's), then the messages
+    "NNpsk0": ("", ["psk e", "e ee"]),
+    "NK": ("r", ["e es", "e ee"]),
+    "KK": ("ir", ["e es ss", "e ee se"]),
+    "KKpsk2": ("ir", ["e es ss", "e ee se psk"]),
+    "IK": ("r", ["e es s ss", "e ee se"]),
+    "IKpsk2": ("r", ["e es s ss", "e ee se psk"]),
+    "XX": ("", ["e", "e ee s es", "s se"]),
+    "XXpsk3": ("", ["e", "e ee s es", "s se psk"]),
+}
+
+
+class Noise:
+    """Both ends at once: the writer of each message knows all secrets, which is enough to make every byte."""
+
+    def __init__(self, name, prologue, statics, ephemerals, psk):
+        known, messages = PATTERNS[name]
+        self.messages = [message.split() for message in messages]
+        self.statics, self.ephemerals, self.psk = statics, ephemerals, psk
+        self.has_psk = "psk" in name
+        self.h = self.ck = blake2s(f"Noise_{name}_25519_ChaChaPoly_BLAKE2s".encode())
+        self.k, self.n = None, 0
+        self.mix_hash(prologue)
+        for side in known:
+            self.mix_hash(public(statics[side]))
+
+    def mix_hash(self, data):
+        self.h = blake2s(self.h, data)
+
+    def hkdf(self, data):
+        temp = hmac(self.ck, data)
+        first = hmac(temp, b"\x01")
+        second = hmac(temp, first, b"\x02")
+        return first, second, hmac(temp, second, b"\x03")
+
+    def mix_key(self, data):
+        self.ck, self.k, _ = self.hkdf(data)
+        self.n = 0
+
+    def encrypt_and_hash(self, text):
+        if self.k is not None:
+            text = ChaCha20Poly1305(self.k).encrypt(bytes(4) + struct.pack("<Q", self.n), text, self.h)
+            self.n += 1
+        self.mix_hash(text)
+        return text
+
+    def write(self, turn, payload):
+        side = "ir"[turn % 2]
+        out = b""
+        for token in self.messages[turn]:
+            if token == "e":
+                key = public(self.ephemerals[side])
+                out += key
+                self.mix_hash(key)
+                if self.has_psk:
+                    self.mix_key(key)
+            elif token == "s":
+                out += self.encrypt_and_hash(public(self.statics[side]))
+            elif token == "psk":
+                self.ck, temp, self.k = self.hkdf(self.psk)
+                self.mix_hash(temp)
+                self.n = 0
+            else:
+                # The first letter is the initiator's key, the second the responder's.
+                pick = {"e": self.ephemerals, "s": self.statics}
+                self.mix_key(agree(pick[token[0]]["i"], public(pick[token[1]]["r"])))
+        return out + self.encrypt_and_hash(payload)
+
+    def split(self):
+        return self.hkdf(b"")[:2]
+
+
+def hello(responder):
+    fixed = struct.pack("<HBBHHIHI6x", 1, 1, 1, 0, 1200, 30_000, 65_535, 1 << 20)
+    return fixed + (b"\x00" if responder else b"")
+
+
+PROFILES = {
+    # profile byte, pattern, where the envelope base comes from, whether the responder's static is bound
+    "Paired": (0x01, "KK", "statics", False),
+    "PairedPsk": (0x11, "KKpsk2", "statics", False),
+    "Invite": (0x02, "NNpsk0", "invite", False),
+    "InviteTofu": (0x12, "XXpsk3", "invite", False),
+    "Tofu": (0x03, "XX", "zero", False),
+    "Client": (0x04, "NK", "zero", True),
+    "ClientAuth": (0x05, "IK", "zero", True),
+    "ClientAuthPsk": (0x15, "IKpsk2", "zero", True),
+}
+
+
+def check_profile(file, frozen):
+    name = frozen["profile"]
+    byte, pattern, base_from, bound = PROFILES[name]
+    raw = {key: bytes.fromhex(value) for key, value in file.items() if isinstance(value, str) and key != "about"}
+    statics = {"i": raw["initiator_static_secret"], "r": raw["responder_static_secret"]}
+    ephemerals = {"i": raw["initiator_ephemeral_secret"], "r": raw["responder_ephemeral_secret"]}
+    app, route = raw["app_id"], raw["route"]
+    prologue = b"sealgram/1" + bytes([1, byte, len(app)]) + app + bytes([len(route)]) + route
+    same(f"{name} byte", byte, frozen["profile_byte"])
+    same(f"{name} prologue", prologue, frozen["prologue"])
+
+    psk = expand(raw["invite"], b"sealgram/1 psk") if base_from == "invite" else raw["psk"]
+    base = {
+        "statics": expand(agree(statics["i"], public(statics["r"])), b"sealgram/1 env"),
+        "invite": expand(raw["invite"], b"sealgram/1 env"),
+        "zero": bytes(32),
+    }[base_from]
+    same(f"{name} envelope base", base, frozen["envelope_base"])
+    responder = public(statics["r"]) if bound else b""
+    keys = [
+        hmac(base, b"sealgram/1 envelope", bytes([byte, direction, len(app)]), app, responder) for direction in (0, 1)
+    ]
+    same(f"{name} envelope key", keys[0], frozen["envelope_key_initiator_to_responder"])
+    same(f"{name} envelope key", keys[1], frozen["envelope_key_responder_to_initiator"])
+
+    noise = Noise(pattern, prologue, statics, ephemerals, psk)
+    same(f"{name} messages", len(noise.messages), len(frozen["messages"]))
+    reference = bytes(16)
+    for turn, message in enumerate(frozen["messages"]):
+        versions_only = len(noise.messages) == 3 and turn == 0
+        payload = b"\x01\x01" if versions_only else hello(turn == 1)
+        same(f"{name} payload {turn}", payload, message["payload"])
+        text = noise.write(turn, payload)
+        same(f"{name} noise message {turn}", text, message["noise_message"])
+        size = 256 if turn == 2 else 512
+        same(f"{name} size {turn}", size, message["envelope_size"])
+        body = bytes([turn + 1, 1]) + bytes(16) + reference + struct.pack("<H", len(text)) + text
+        body = body.ljust(size - 40, b"\x00")
+        nonce = bytes.fromhex(message["envelope_nonce"])
+        same(f"{name} datagram {turn}", nonce + seal_wide(keys[turn % 2], nonce, route, body), message["datagram"])
+        reference = blake2s(text)[:16]
+    i2r, r2i = noise.split()
+    same(f"{name} hash", noise.h, frozen["handshake_hash"])
+    same(f"{name} split", i2r, frozen["split_initiator_to_responder"])
+    same(f"{name} split", r2i, frozen["split_responder_to_initiator"])
+
+
+def check_packets(file):
+    session = {key: bytes.fromhex(value) for key, value in file["session"].items()}
+    i2r, r2i = session["split_initiator_to_responder"], session["split_responder_to_initiator"]
+    h = session["handshake_hash"]
+    same("exporter", expand(i2r, b"exporter", r2i, h), file["exporter"])
+    for direction, key in zip(file["directions"], (i2r, r2i)):
+        secret = expand(key, b"sealgram/1 traffic", h)
+        header_key = expand(secret, b"hp")
+        same("header key", header_key, direction["header_key"])
+        prefix = bytes.fromhex(direction["prefix"])
+        same("epochs", [0, 1, 2], [epoch["epoch"] for epoch in direction["epochs"]])
+        for number_of_epoch, epoch in enumerate(direction["epochs"]):
+            packet_key, iv = expand(secret, b"key"), expand(secret, b"iv")[:12]
+            same("traffic secret", secret, epoch["traffic_secret"])
+            same("key", packet_key, epoch["key"])
+            same("iv", iv, epoch["iv"])
+            same("packets", 20, len(epoch["packets"]))
+            for packet in epoch["packets"]:
+                number = packet["number"]
+                word = struct.pack(">I", (number_of_epoch & 3) << 30 | number & (1 << 30) - 1)
+                nonce = bytes(a ^ b for a, b in zip(iv, struct.pack(">IQ", 0, number)))
+                sealed = ChaCha20Poly1305(packet_key).encrypt(nonce, bytes.fromhex(packet["plaintext"]), prefix + word)
+                mask = chacha_block(header_key, sealed[-16:])[:4]
+                masked = bytes(a ^ b for a, b in zip(word, mask))
+                same(f"packet {number}", masked + sealed, packet["packet"])
+            secret = expand(secret, b"next")
+
+
+handshakes = json.loads((HERE / "handshakes.json").read_text())
+packets = json.loads((HERE / "packets.json").read_text())
+same("profiles", sorted(PROFILES), sorted(entry["profile"] for entry in handshakes["profiles"]))
+for entry in handshakes["profiles"]:
+    check_profile(handshakes, entry)
+paired = next(entry for entry in handshakes["profiles"] if entry["profile"] == "Paired")
+for field, value in packets["session"].items():
+    same(field, paired[field], value)
+check_packets(packets)
+print(f"{checked} values agree")
