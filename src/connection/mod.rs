@@ -20,11 +20,12 @@ use crate::{
         send::SendQueue,
     },
     error::SendError,
+    event::Event,
     stats::{self, Stats},
     wire::message::MIN_FRAGMENT,
 };
 
-pub(crate) use receive::{Closing, Received};
+pub(crate) use receive::Closing;
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
 const MAX_REPLIES: usize = 64;
@@ -72,6 +73,8 @@ pub(crate) struct Connection {
     last_ack_ping: Option<Instant>,
     /// Messages that were queued before the session and are too long for it.
     refused: Vec<MessageId>,
+    /// When messages or parts of them last moved; `None` once memory was given back.
+    busy_at: Option<Instant>,
     /// What earlier sessions counted.
     late_parts_before: u64,
     stale_before: u64,
@@ -98,6 +101,7 @@ impl Connection {
             unanswered: None,
             last_ack_ping: None,
             refused: Vec::new(),
+            busy_at: None,
             late_parts_before: 0,
             stale_before: 0,
             duplicates_before: 0,
@@ -258,10 +262,11 @@ impl Connection {
 
     // ---- what the room above asks ----
 
-    /// Messages that were queued before the session began and that the peer does not take, and the largest length for
-    /// `Delivery` that it does. Empty when asked again.
-    pub(crate) fn take_refused(&mut self) -> (Vec<MessageId>, usize) {
-        (std::mem::take(&mut self.refused), self.send.max_len(Guarantee::Delivery))
+    /// Tells, once, of messages that were queued before the session began and that its peer does not take.
+    pub(crate) fn take_refused(&mut self) -> Option<Event> {
+        let messages = std::mem::take(&mut self.refused);
+        let max_bytes = self.send.max_len(Guarantee::Delivery);
+        (!messages.is_empty()).then_some(Event::Refused { messages, max_bytes })
     }
 
     /// Queues a PING.

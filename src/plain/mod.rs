@@ -19,7 +19,6 @@ use self::{
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::PublicKey,
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError, Dropped, Hint, Violation},
     event::Event,
@@ -301,18 +300,6 @@ impl Plain {
 
     pub(crate) fn closed(&self) -> Option<CloseReason> {
         self.closed
-    }
-
-    /// A plain session has no secret to hash.
-    #[expect(clippy::unused_self, reason = "the sealed core has one")]
-    pub(crate) fn handshake_hash(&self) -> Option<[u8; 32]> {
-        None
-    }
-
-    /// A plain peer proves nothing.
-    #[expect(clippy::unused_self, reason = "the sealed core has one")]
-    pub(crate) fn peer_key(&self) -> Option<PublicKey> {
-        None
     }
 
     pub(crate) fn connection(&self) -> &Connection {

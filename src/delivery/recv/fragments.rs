@@ -124,7 +124,6 @@ impl RecvQueue {
             self.counters.duplicates += 1;
             return Ok(());
         }
-        lane.order_partials = lane.order_partials.saturating_sub(usize::from(frame.numbers != Numbers::None));
         self.partials.retain(|partial| partial.handle != handle);
         self.complete(now, frame.lane, frame.numbers, handle);
         Ok(())
@@ -148,19 +147,26 @@ impl RecvQueue {
 
     /// Frees incomplete `Order` messages of a lane that can only come too late. Called whenever a set was yielded.
     pub(super) fn drop_stale_partials(&mut self, lane_number: u8) {
+        let Some(lane) = self.lanes.get(lane_number).filter(|lane| lane.is_stale(lane.lowest_partial)) else {
+            return;
+        };
+        lane.lowest_partial = u64::MAX;
         let mut position = 0;
-        while let Some(lane) = self.lanes.get(lane_number).filter(|lane| lane.order_partials > 0) {
-            let Some(&partial) = self.partials.get(position) else { break };
+        while let Some(&partial) = self.partials.get(position) {
+            position += 1;
             let numbers = self.store.get(partial.handle).map(|stored| stored.numbers);
-            let stale = matches!(numbers, Some(Numbers::Order { set, .. }) if lane.is_stale(set));
-            if partial.lane != lane_number || !stale {
-                position += 1;
+            let Some(Numbers::Order { set, .. }) = numbers.filter(|_| partial.lane == lane_number) else {
                 continue;
+            };
+            let Some(lane) = self.lanes.get(lane_number) else { return };
+            if lane.is_stale(set) {
+                self.counters.stale += 1;
+                position -= 1;
+                self.partials.remove(position);
+                self.free_partial(&partial);
+            } else {
+                lane.lowest_partial = lane.lowest_partial.min(set);
             }
-            lane.close_id(partial.id);
-            self.counters.stale += 1;
-            self.partials.remove(position);
-            self.free_partial(&partial);
         }
     }
 
@@ -176,12 +182,9 @@ impl RecvQueue {
 
     fn free_partial(&mut self, partial: &Partial) {
         let Some(stored) = self.store.get(partial.handle) else { return };
-        let (total, numbers) = (stored.total as usize, stored.numbers);
+        let total = stored.total as usize;
         self.store.remove(partial.handle);
         self.unreliable_used = self.unreliable_used.saturating_sub(total + MESSAGE_OVERHEAD);
-        if let Some(lane) = self.lanes.get(partial.lane).filter(|_| numbers != Numbers::None) {
-            lane.order_partials = lane.order_partials.saturating_sub(1);
-        }
     }
 
     /// The incomplete `None` or `Order` of this id.
@@ -207,7 +210,10 @@ impl RecvQueue {
         let handle = self.store.put(Stored::new(frame.lane, frame.numbers, total, None))?;
         self.unreliable_used += total as usize + MESSAGE_OVERHEAD;
         self.partials.push_back(Partial { handle, id, since: now, lane: frame.lane });
-        self.lanes.open(frame.lane).order_partials += usize::from(frame.numbers != Numbers::None);
+        if let Numbers::Order { set, .. } = frame.numbers {
+            let lane = self.lanes.open(frame.lane);
+            lane.lowest_partial = lane.lowest_partial.min(set);
+        }
         Some(handle)
     }
 

@@ -58,7 +58,7 @@ struct Skips {
 }
 
 /// The state of one lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
     pub(super) span: Span,
     /// One more than the highest set of which an `Order` or `Delivery` was yielded.
@@ -66,11 +66,25 @@ pub(super) struct Lane {
     pub(super) waiting: BinaryHeap<Waiting>,
     /// Entries of `waiting` whose message was evicted.
     pub(super) waiting_gone: usize,
-    /// Incomplete `Order` messages of this lane.
-    pub(super) order_partials: usize,
+    /// No incomplete `Order` of this lane is of a lower set. 2^64 - 1 without any.
+    pub(super) lowest_partial: u64,
     /// Ids of `None` and `Order` messages that are over.
     pub(super) ids: Option<Box<Window1024>>,
     skips: Option<Box<Skips>>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            span: Span::default(),
+            fresh_from: 0,
+            waiting: BinaryHeap::new(),
+            waiting_gone: 0,
+            lowest_partial: u64::MAX,
+            ids: None,
+            skips: None,
+        }
+    }
 }
 
 impl Lane {
@@ -91,7 +105,7 @@ impl Lane {
 
     /// Marks an id as over. False when it was already.
     pub(super) fn close_id(&mut self, id: u64) -> bool {
-        self.ids.get_or_insert_default().check_and_set(id).is_ok()
+        self.ids.get_or_insert_with(|| Box::new(Window1024::new())).check_and_set(id).is_ok()
     }
 
     /// The `Delivery` of this index that is arriving in fragments.

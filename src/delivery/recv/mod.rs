@@ -112,7 +112,7 @@ pub(crate) struct RecvQueue {
 }
 
 impl RecvQueue {
-    /// An empty queue. Allocates nothing.
+    /// An empty queue. Allocates nothing. The peer knows the first limit, which is the window, from the handshake.
     pub(crate) fn new(limits: RecvLimits) -> Self {
         Self {
             limits,
@@ -205,7 +205,7 @@ impl RecvQueue {
 
     /// Copies what is ready in place to storage, so that the buffer of the datagram can be used again.
     pub(crate) fn detach(&mut self, datagram: &[u8]) {
-        for position in 0..self.ready.len() {
+        for position in self.ready.positions() {
             if !self.has_in_place() {
                 break;
             }
@@ -279,7 +279,7 @@ impl RecvQueue {
         self.kept.retain(|&handle| store.get(handle).is_some());
         self.kept.shrink_to_fit();
         self.partials.shrink_to_fit();
-        self.ready.shrink();
+        self.ready.shrink(store);
         self.lanes.shrink();
         self.store.shrink();
     }

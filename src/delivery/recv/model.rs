@@ -375,7 +375,8 @@ impl Session<'_> {
         let same = pairs.take_while(|(queue, model)| queue == model).count();
         let show = |log: &[(u8, Guarantee, Vec<u8>)]| {
             let ids = log.iter().skip(same.saturating_sub(2)).take(6).map(|line| contract::identify(&line.2));
-            ids.map(|id| id.map(|id| (id, self.letters[id as usize].numbers))).collect::<Vec<_>>()
+            ids.map(|id| id.map(|id| (id, self.letters[usize::try_from(id).unwrap()].numbers)))
+                .collect::<Vec<_>>()
         };
         panic!("they part after {same}:\nqueue {:?}\nmodel {:?}", show(&self.log), show(&self.model.yields));
     }

@@ -1,7 +1,7 @@
 //! The queue of messages whose turn has come, first in, first out. Knows no rules: what is in here is yielded, unless
 //! the budget of unreliable messages takes a stored `None` or `Order` back before the application asks.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::store::{Handle, Store};
 use crate::{delivery::Guarantee, wire::message::Numbers};
@@ -54,19 +54,27 @@ impl Turn {
 pub(super) struct ReadyQueue {
     turns: VecDeque<Turn>,
     in_place: usize,
+    /// No entry before this position is in place, so that a long queue costs nothing for each datagram.
+    in_place_from: usize,
     /// Entries whose stored message was evicted.
     gone: usize,
 }
 
 impl ReadyQueue {
     pub(super) fn push(&mut self, turn: Turn) {
-        self.in_place += usize::from(matches!(turn.place, Place::Datagram { .. }));
+        if matches!(turn.place, Place::Datagram { .. }) {
+            if self.in_place == 0 {
+                self.in_place_from = self.turns.len();
+            }
+            self.in_place += 1;
+        }
         self.turns.push_back(turn);
     }
 
     /// The next entry whose message still exists.
     pub(super) fn pop(&mut self, store: &Store) -> Option<Turn> {
         while let Some(turn) = self.turns.pop_front() {
+            self.in_place_from = self.in_place_from.saturating_sub(1);
             match turn.place {
                 Place::Datagram { .. } => {
                     self.in_place = self.in_place.saturating_sub(1);
@@ -79,8 +87,14 @@ impl ReadyQueue {
         None
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.turns.len()
+    /// Positions that may be in place.
+    pub(super) fn positions(&self) -> Range<usize> {
+        self.in_place_from..self.turns.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.turns.capacity()
     }
 
     pub(super) fn has_in_place(&self) -> bool {
@@ -117,15 +131,22 @@ impl ReadyQueue {
     /// Forgets evicted entries once they are the larger part. Positions change.
     pub(super) fn tidy(&mut self, store: &Store) {
         if self.gone > self.turns.len() / 2 + 16 {
-            self.turns.retain(|turn| match turn.place {
-                Place::Datagram { .. } => true,
-                Place::Stored(handle) => store.get(handle).is_some(),
-            });
-            self.gone = 0;
+            self.forget_gone(store);
         }
     }
 
-    pub(super) fn shrink(&mut self) {
+    /// Gives back memory that is not in use.
+    pub(super) fn shrink(&mut self, store: &Store) {
+        self.forget_gone(store);
         self.turns.shrink_to_fit();
+    }
+
+    fn forget_gone(&mut self, store: &Store) {
+        self.turns.retain(|turn| match turn.place {
+            Place::Datagram { .. } => true,
+            Place::Stored(handle) => store.get(handle).is_some(),
+        });
+        self.gone = 0;
+        self.in_place_from = 0;
     }
 }

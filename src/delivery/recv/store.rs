@@ -257,6 +257,15 @@ impl Store {
         self.stamps
     }
 
+    /// Checks the accounts of the pool.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.pool_bytes, self.pool.iter().map(Vec::capacity).sum::<usize>());
+        assert!(self.pool_bytes <= POOL_BYTES && self.pool.len() <= POOL_BUFFERS);
+        assert!(self.pool.iter().all(|buffer| buffer.capacity() <= POOLED_BYTES));
+        assert_eq!(self.live, self.slots.iter().filter(|slot| slot.stored.is_some()).count());
+    }
+
     #[cfg(test)]
     pub(super) fn has_slot(&self, slot: u32) -> bool {
         self.slots.len() > slot as usize
