@@ -7,8 +7,8 @@ use std::time::Instant;
 use rand_core::TryCryptoRng;
 
 use super::{
-    Agreed, CODE_AEAD_LIMIT, CODE_REPLACED, CODE_VIOLATION, Carried, Drained, Failure, MAX_EVENTS, Sealed, dial::Why,
-    live::Live, messages,
+    Agreed, CODE_AEAD_LIMIT, CODE_REPLACED, CODE_VIOLATION, Carried, Drained, Failure, MAX_EVENTS, Sealed,
+    dial::Why, live::Live, messages,
 };
 use crate::{
     delivery::MessageId,
