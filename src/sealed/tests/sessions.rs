@@ -578,3 +578,41 @@ fn a_session_has_a_role_for_each_side() {
     assert_eq!(world.peers[0].live.as_ref().unwrap().side, Side::Initiator);
     assert_eq!(world.peers[1].live.as_ref().unwrap().side, Side::Responder);
 }
+
+#[test]
+fn the_idle_timeout_does_not_cut_a_renewal_whose_answer_was_read() {
+    let config = || Config { idle_timeout: Duration::from_secs(3), ..Config::default() };
+    let mut world =
+        World::new(6, vec![(credentials("paired", 0), config()), (credentials("paired", 1), config())]);
+    world.connect(0);
+    world.settle();
+    world.run(ms(200));
+    // The peer restarts and only listens; its RESP arrives just before the old session times out.
+    world.restart(1, credentials("paired", 1), config());
+    world.to = vec![None; 2];
+    let owed = world.owe(0, 1);
+    world.peers[0].connection_mut().ping(world.now);
+    world.peers[0].connection_mut().flush();
+    world.flush(0);
+    assert!(world.run_until(ms(2_900), |world| world.peers[0].dial.is_some()).is_some());
+    let init = world.sent.iter().rev().find(|(_, _, datagram)| datagram.len() == 1_200);
+    let init = match init {
+        Some((_, 0, init)) => init.clone(),
+        _ => panic!("no INIT"),
+    };
+    world.deliver(1, &init);
+    let resp = world.sent.last().unwrap().2.clone();
+    world.deliver(0, &resp);
+    world.run(ms(3_100));
+    assert!(!world.peers[0].is_connected());
+    assert_eq!(last_reason(&world, 0), None, "it may yet be renewed");
+    world.to = vec![Some(1), Some(0)];
+    world.settle();
+    let Some(Event::PeerReconnected { undelivered, .. }) = world.events[0].last() else { panic!() };
+    assert_eq!(*undelivered, owed);
+
+    // And if nothing comes of it, the reason is that of the session.
+    world.to = vec![None; 2];
+    world.run(Duration::from_secs(40));
+    assert_eq!(last_reason(&world, 0), Some(CloseReason::TimedOut));
+}
