@@ -393,6 +393,19 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
 }
 
 #[test]
+fn many_challenges_in_one_packet_get_one_answer() {
+    use crate::wire::frame::{Frame, Frames};
+    let mut pair = Pair::new(13, CLEAN, &Config::default());
+    pair.run(MS * 50);
+    let challenges = [&[0x09][..], &[7; 8]].concat().repeat(100);
+    pair.ends[0].receive(pair.now, 1_000, &challenges, 0).unwrap();
+    let mut room = [0; 1_180];
+    let len = pair.ends[0].transmit(pair.now, 1_000, &mut room);
+    let answers = Frames::new(&room[..len]).filter(|frame| matches!(frame, Ok(Frame::PathResponse(_))));
+    assert_eq!(answers.count(), 1);
+}
+
+#[test]
 fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
     let mut end = Connection::new(&Config::default());
     let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
