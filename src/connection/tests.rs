@@ -535,3 +535,29 @@ proptest! {
         play(&plan);
     }
 }
+
+#[test]
+fn a_small_limit_of_fragments_is_kept_whatever_is_resent() {
+    for seed in 0..60 {
+        for max_fragments in [1_u16, 2, 3, 5, 20] {
+            let config = Config { max_fragments, ..Config::default() };
+            let link = Link { loss: 300, duplicates: 20, delay_ms: 25, jitter_ms: 30 };
+            let mut pair = Pair::new(seed, link, &config);
+            let largest = pair.ends[0].send.max_len(Guarantee::Delivery);
+            for round in 0..10_usize {
+                let len = largest - (usize::try_from(pair.dice.next() % 200).unwrap()).min(largest - 1);
+                pair.ends[0].send(0, Guarantee::Delivery, &vec![1; len]).unwrap();
+                for _ in 0..pair.dice.next() % 12 {
+                    let small = usize::try_from(pair.dice.next() % 900).unwrap();
+                    pair.ends[0]
+                        .send(0, [Guarantee::None, Guarantee::Delivery][round % 2], &vec![2; small])
+                        .unwrap();
+                }
+                pair.ends[0].send(0, Guarantee::Order, &vec![3; len.min(60_000)]).unwrap();
+                pair.run(MS * 40);
+            }
+            pair.run(Duration::from_secs(20));
+            assert_eq!(pair.ends[0].queued_messages(), 0, "seed {seed}, {max_fragments}");
+        }
+    }
+}
