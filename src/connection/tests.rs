@@ -393,6 +393,19 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
 }
 
 #[test]
+fn many_challenges_in_one_packet_get_one_answer() {
+    use crate::wire::frame::{Frame, Frames};
+    let mut pair = Pair::new(13, CLEAN, &Config::default());
+    pair.run(MS * 50);
+    let challenges = [&[0x09][..], &[7; 8]].concat().repeat(100);
+    pair.ends[0].receive(pair.now, 1_000, &challenges, 0).unwrap();
+    let mut room = [0; 1_180];
+    let len = pair.ends[0].transmit(pair.now, 1_000, &mut room);
+    let answers = Frames::new(&room[..len]).filter(|frame| matches!(frame, Ok(Frame::PathResponse(_))));
+    assert_eq!(answers.count(), 1);
+}
+
+#[test]
 fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
     let mut end = Connection::new(&Config::default());
     let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
@@ -520,5 +533,31 @@ proptest! {
     #[test]
     fn two_ends_keep_the_contract_whatever_the_network_does(plan in plans()) {
         play(&plan);
+    }
+}
+
+#[test]
+fn a_small_limit_of_fragments_is_kept_whatever_is_resent() {
+    for seed in 0..60 {
+        for max_fragments in [1_u16, 2, 3, 5, 20] {
+            let config = Config { max_fragments, ..Config::default() };
+            let link = Link { loss: 300, duplicates: 20, delay_ms: 25, jitter_ms: 30 };
+            let mut pair = Pair::new(seed, link, &config);
+            let largest = pair.ends[0].send.max_len(Guarantee::Delivery);
+            for round in 0..10_usize {
+                let len = largest - (usize::try_from(pair.dice.next() % 200).unwrap()).min(largest - 1);
+                pair.ends[0].send(0, Guarantee::Delivery, &vec![1; len]).unwrap();
+                for _ in 0..pair.dice.next() % 12 {
+                    let small = usize::try_from(pair.dice.next() % 900).unwrap();
+                    pair.ends[0]
+                        .send(0, [Guarantee::None, Guarantee::Delivery][round % 2], &vec![2; small])
+                        .unwrap();
+                }
+                pair.ends[0].send(0, Guarantee::Order, &vec![3; len.min(60_000)]).unwrap();
+                pair.run(MS * 40);
+            }
+            pair.run(Duration::from_secs(20));
+            assert_eq!(pair.ends[0].queued_messages(), 0, "seed {seed}, {max_fragments}");
+        }
     }
 }
