@@ -473,6 +473,21 @@ fn a_peer_that_breaks_the_protocol_is_closed_at_the_eighth_time() {
 }
 
 #[test]
+fn frames_of_sealed_sessions_only_are_malformed_here() {
+    let mut net = Net::connected(22);
+    let live = net.peers[0].live.as_ref().unwrap();
+    let (own, checksum) = (live.own, net.peers[0].checksum.clone());
+    // CONFIRM without id and ticket; PATH_CHALLENGE; PING and PATH_RESPONSE.
+    for (n, frames) in [&[4, 0, 0][..], &[9; 9], &[1, 10, 0, 0, 0, 0, 0, 0, 0, 0]].iter().enumerate() {
+        let mut packet = [&[0; HEADROOM], *frames].concat();
+        checksum.seal(own, 1_000 + n as u64, &mut packet).unwrap();
+        net.deliver(0, packet);
+        assert_eq!(net.peers[0].violations(), n as u64 + 1);
+    }
+    assert!(net.peers[0].is_connected());
+}
+
+#[test]
 fn a_failing_generator_ends_the_dial_and_no_stranger_can_cause_it() {
     let mut broken = Environment::new(|| unreachable!(), Broken);
     let mut net = Net::connected(22);
