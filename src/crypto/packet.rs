@@ -385,9 +385,9 @@ mod tests {
 
     /// Two ends, and a second sealer with the same keys, for a peer that breaks the rules on purpose.
     struct Rig {
-        seal: SealKey,
-        evil: SealKey,
-        open: OpenKeys,
+        seal: Box<SealKey>,
+        evil: Box<SealKey>,
+        open: Box<OpenKeys>,
         start: Instant,
     }
 

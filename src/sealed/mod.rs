@@ -87,7 +87,7 @@ struct Carried {
 /// Receiving keys of a session that was closed: what still arrives under them is ours and means nothing any more.
 #[derive(Debug)]
 struct Drained {
-    keys: OpenKeys,
+    keys: Box<OpenKeys>,
     until: Instant,
 }
 
@@ -185,9 +185,13 @@ impl Sealed {
         }
         self.closed = None;
         self.connect_by.get_or_insert(now + self.config.connect_timeout);
-        if self.dial.is_none() {
-            self.plain_seen = false;
-            self.start_attempt(now, rng, Why::Called);
+        match &mut self.dial {
+            // What began for another reason, and outlived its session, now has somebody who waits for its end.
+            Some(dial) => dial.why = Why::Called,
+            None => {
+                self.plain_seen = false;
+                self.start_attempt(now, rng, Why::Called);
+            }
         }
         Ok(())
     }
