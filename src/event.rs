@@ -24,6 +24,13 @@ pub enum Event {
         /// `Delivery` messages of the old session that were not acknowledged. They are never sent again by themselves.
         undelivered: Vec<MessageId>,
     },
+    /// Messages that were queued before the session began are longer than its peer takes. They were dropped.
+    Refused {
+        /// Which, oldest first.
+        messages: Vec<MessageId>,
+        /// Longest `Delivery` message of this session, in bytes; `None` and `Order` may have a smaller limit of their own.
+        max_bytes: usize,
+    },
     /// The session ended, or never came about.
     Closed {
         /// Why.

@@ -14,6 +14,9 @@
 
 mod config;
 mod connection;
+#[cfg(test)]
+#[path = "../tests/common/contract.rs"]
+mod contract;
 mod crypto;
 mod delivery;
 mod endpoint;

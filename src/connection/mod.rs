@@ -24,7 +24,7 @@ use crate::{
     wire::message::MIN_FRAGMENT,
 };
 
-pub(crate) use receive::{Closing, Received};
+pub(crate) use receive::Closing;
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
 const MAX_REPLIES: usize = 64;
@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     last_ack_ping: Option<Instant>,
     /// Messages that were queued before the session and are too long for it.
     refused: Vec<MessageId>,
+    /// When messages or parts of them last moved; `None` once memory was given back.
+    busy_at: Option<Instant>,
     /// What earlier sessions counted.
     late_parts_before: u64,
     stale_before: u64,
@@ -98,6 +100,7 @@ impl Connection {
             unanswered: None,
             last_ack_ping: None,
             refused: Vec::new(),
+            busy_at: None,
             late_parts_before: 0,
             stale_before: 0,
             duplicates_before: 0,
@@ -153,10 +156,6 @@ impl Connection {
         self.unanswered = None;
         self.last_ack_ping = None;
         undelivered
-    }
-
-    pub(crate) fn is_started(&self) -> bool {
-        self.started
     }
 
     // ---- messages out ----
@@ -234,10 +233,6 @@ impl Connection {
         self.recv.release(handle);
     }
 
-    pub(crate) fn has_in_place(&self) -> bool {
-        self.recv.has_in_place()
-    }
-
     /// Bytes of received messages held, overhead included.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held_bytes(&self) -> usize {
@@ -258,10 +253,11 @@ impl Connection {
 
     // ---- what the room above asks ----
 
-    /// Messages that were queued before the session began and that the peer does not take, and the largest length for
-    /// `Delivery` that it does. Empty when asked again.
-    pub(crate) fn take_refused(&mut self) -> (Vec<MessageId>, usize) {
-        (std::mem::take(&mut self.refused), self.send.max_len(Guarantee::Delivery))
+    /// Messages that were queued before the session began and that its peer does not take, and the longest `Delivery`
+    /// that it does. `None` when there are none or they were asked for already.
+    pub(crate) fn take_refused(&mut self) -> Option<(Vec<MessageId>, usize)> {
+        let messages = std::mem::take(&mut self.refused);
+        (!messages.is_empty()).then(|| (messages, self.send.max_len(Guarantee::Delivery)))
     }
 
     /// Queues a PING.

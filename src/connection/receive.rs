@@ -63,6 +63,7 @@ impl Connection {
                     // A message's bytes are the last of its frame.
                     let end = payload.len().saturating_sub(frames.remaining());
                     let start = at + end.saturating_sub(message.bytes.len());
+                    self.busy_at = Some(now);
                     self.recv.insert(now, &message, start)?;
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,

@@ -8,16 +8,13 @@ use std::{
 
 use proptest::prelude::*;
 
-use self::contract::{End, Promise, Sent, Yielded};
 use super::{Connection, Negotiated};
 use crate::{
     config::Config,
+    contract::{self, End, Promise, Sent, Yielded},
     delivery::{Guarantee, MessageId, recv::Place},
     error::SendError,
 };
-
-#[path = "../../tests/common/contract.rs"]
-mod contract;
 
 const MS: Duration = Duration::from_millis(1);
 const PEERS: usize = 2;
@@ -46,13 +43,22 @@ struct Link {
 
 const CLEAN: Link = Link { loss: 0, duplicates: 0, delay_ms: 25, jitter_ms: 0 };
 
+/// Arrival, order of sending, receiver, packet number, payload.
+type Flying = (Instant, u64, usize, u64, Vec<u8>);
+
+/// Any moment does: only differences count.
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
 struct Pair {
     now: Instant,
     started: Instant,
     ends: [Connection; PEERS],
     numbers: [u64; PEERS],
     seen: [HashSet<u64>; PEERS],
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, u64, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
     dice: Dice,
     link: Link,
@@ -65,7 +71,7 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64, link: Link, config: &Config) -> Self {
-        let now = Instant::now();
+        let now = origin();
         let negotiated = Negotiated {
             idle_timeout: config.idle_timeout,
             max_datagram: config.max_datagram_bytes,
@@ -275,10 +281,10 @@ fn large_messages_arrive_whole_under_loss() {
     for seed in 0..5 {
         let link = Link { loss: 200, duplicates: 20, delay_ms: 15, jitter_ms: 10 };
         let mut pair = Pair::new(seed, link, &Config::default());
-        let sizes = [0, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
+        let sizes = [0_u32, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
         let messages: Vec<Vec<u8>> = sizes
             .iter()
-            .map(|&len| (0..len).map(|at| (at as u64 * 31 + len as u64) as u8).collect())
+            .map(|&len| (0..len).map(|at| at.wrapping_mul(31).wrapping_add(len).to_le_bytes()[0]).collect())
             .collect();
         for message in &messages {
             pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
@@ -386,6 +392,26 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     assert_eq!(pair.ends[0].receive(pair.now, 1, &payload[..len], 0), Err(Violation::ImpossibleAck));
 }
 
+#[test]
+fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
+    let mut end = Connection::new(&Config::default());
+    let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
+    let long = end.send(0, Guarantee::Delivery, &[2; 1_001]).unwrap();
+    let loose = end.send(0, Guarantee::None, &[3; 1_001]).unwrap();
+    let negotiated = Negotiated {
+        idle_timeout: Duration::from_secs(30),
+        max_datagram: 1_200,
+        max_fragments: u16::MAX,
+        max_message: 1_000,
+        overhead: 20,
+    };
+    end.start(origin(), &negotiated, 0);
+    assert_eq!(end.take_refused(), Some((vec![long, loose], 1_000)));
+    assert_eq!(end.take_refused(), None);
+    assert_eq!(end.end_session(), [fits]);
+    assert!(end.send(0, Guarantee::Delivery, &[2; 1_001]).is_ok(), "the next peer may take more");
+}
+
 /// A whole game between two ends, drawn from a seed: mixes of guarantees, sets of any size, fragments, loss,
 /// duplicates, reordering and perhaps a blackout. Judged by the contract alone.
 #[derive(Clone, Debug)]
@@ -420,7 +446,7 @@ fn plans() -> impl Strategy<Value = Plan> {
 /// The bytes of message `id`: its name, then a pattern that belongs to it.
 fn letter(id: u64, len: u64) -> Vec<u8> {
     let mut bytes = id.to_le_bytes().to_vec();
-    bytes.extend((0..len).map(|at| (at ^ id.wrapping_mul(37)) as u8));
+    bytes.extend((0..len).map(|at| (at ^ id.wrapping_mul(37)).to_le_bytes()[0]));
     bytes
 }
 
@@ -439,7 +465,11 @@ fn play(plan: &Plan) {
                 left_in_set[end] = 1 + dice.next() % plan.largest_set;
                 pair.ends[end].open_set(0).unwrap();
             }
-            let promise = [Promise::None, Promise::Order, Promise::Delivery][dice.next() as usize % 3];
+            let promise = match dice.next() % 3 {
+                0 => Promise::None,
+                1 => Promise::Order,
+                _ => Promise::Delivery,
+            };
             let guarantee = [Guarantee::None, Guarantee::Order, Guarantee::Delivery][promise as usize];
             let id = logs[end].len() as u64;
             let len = if dice.chance(100) { dice.next() % plan.largest_message } else { dice.next() % 40 };
@@ -464,7 +494,7 @@ fn play(plan: &Plan) {
     }
     pair.blocked = false;
     pair.run(Duration::from_secs(40));
-    for end in 0..PEERS {
+    for (end, log) in logs.iter().enumerate() {
         let yields: Vec<Yielded> = pair.yielded[1 - end]
             .iter()
             .map(|(guarantee, bytes)| {
@@ -474,7 +504,7 @@ fn play(plan: &Plan) {
                 Yielded { promise, lane: 0, id }
             })
             .collect();
-        let verdict = contract::check(&logs[end], &yields, &End::Dry { skipped: Vec::new() });
+        let verdict = contract::check(log, &yields, &End::Dry { skipped: Vec::new() });
         assert!(verdict.is_ok(), "{plan:?}, from end {end}: {verdict:?}");
         assert_eq!(
             pair.ends[end].queued_messages(),

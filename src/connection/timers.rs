@@ -1,9 +1,12 @@
 //! The connection's deadlines: acknowledgements that are due, losses and probes, incomplete messages.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Connection;
 use crate::delivery::recovery::{Content, Fate};
+
+/// A session without messages for so long gives its buffers back.
+const IDLE_BEFORE_REST: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// When `handle_timeout` or `transmit` has something to do next.
@@ -27,5 +30,21 @@ impl Connection {
         });
         self.probes = self.probes.max(probes);
         self.recv.expire(now);
+        if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
+            self.rest();
+        }
+    }
+
+    /// Gives back memory that an idle session does not need.
+    fn rest(&mut self) {
+        let idle = self.send.queued_messages() == 0 && self.recv.is_idle() && self.sent.is_idle();
+        if idle {
+            self.send.shrink();
+            self.recv.shrink();
+            self.acks.shrink();
+            self.sent.shrink();
+            self.replies.shrink_to_fit();
+            self.busy_at = None;
+        }
     }
 }

@@ -67,6 +67,9 @@ impl Connection {
             let packed = self.send.pack(&mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
             contents += packed.contents;
             eliciting |= packed.frames > 0;
+            if packed.frames > 0 {
+                self.busy_at = Some(now);
+            }
         }
         // 5. A PING where one was asked for, or where a probe has nothing else to say.
         let ping = (self.ping || self.probes > 0) && !eliciting;

@@ -155,6 +155,7 @@ pub(crate) struct Opened<'a> {
     pub(crate) number: u64,
     pub(crate) payload: &'a mut [u8],
     /// No higher number was opened before.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the newest packet may move a path"))]
     pub(crate) newest: bool,
     _made_here: (),
 }
@@ -229,6 +230,7 @@ impl OpenKeys {
     }
 
     /// The highest number opened.
+    #[cfg(test)]
     pub(crate) const fn highest(&self) -> Option<u64> {
         self.window.highest()
     }

@@ -159,6 +159,9 @@ impl SentPackets {
         self.push(now, 0, 0, false);
         if self.skipped.len() == SKIPS_REMEMBERED {
             self.skipped.pop_front();
+        } else if self.skipped.capacity() < SKIPS_REMEMBERED {
+            // All of it at once: later skips come while the session runs.
+            self.skipped.reserve_exact(SKIPS_REMEMBERED);
         }
         self.skipped.push_back(number);
         self.pop_settled(now);

@@ -7,7 +7,7 @@ use rand_core::TryCryptoRng;
 
 use crate::{
     connection::Connection,
-    crypto::PublicKey,
+    crypto::{PublicKey, Secret},
     error::{CloseReason, ConnectError},
     event::Event,
     plain::Plain,
@@ -41,8 +41,16 @@ pub(crate) trait Core: Sized {
     fn is_connected(&self) -> bool;
     /// Why the last session ended or could not begin, until `connect` or the peer begins another.
     fn closed(&self) -> Option<CloseReason>;
-    fn handshake_hash(&self) -> Option<[u8; 32]>;
-    fn peer_key(&self) -> Option<PublicKey>;
+    // What only a sealed session has.
+    fn handshake_hash(&self) -> Option<[u8; 32]> {
+        None
+    }
+    fn peer_key(&self) -> Option<PublicKey> {
+        None
+    }
+    fn export_key(&self, _context: &[u8]) -> Option<Secret<32>> {
+        None
+    }
     fn connection(&self) -> &Connection;
     fn connection_mut(&mut self) -> &mut Connection;
     /// Adds drops, violations and epochs.
@@ -51,7 +59,7 @@ pub(crate) trait Core: Sized {
 
 /// Both cores have inherent methods of the same names, so that they can be used without this trait.
 macro_rules! core {
-    ($kind:ty, $sealed:literal, $epoch:expr) => {
+    ($kind:ty, $sealed:literal, $epoch:expr, { $($own:item)* }) => {
         impl Core for $kind {
             const SEALED: bool = $sealed;
 
@@ -105,14 +113,6 @@ macro_rules! core {
                 <$kind>::closed(self)
             }
 
-            fn handshake_hash(&self) -> Option<[u8; 32]> {
-                <$kind>::handshake_hash(self)
-            }
-
-            fn peer_key(&self) -> Option<PublicKey> {
-                <$kind>::peer_key(self)
-            }
-
             fn connection(&self) -> &Connection {
                 <$kind>::connection(self)
             }
@@ -124,11 +124,25 @@ macro_rules! core {
             fn fill_stats(&self, stats: &mut Stats) {
                 stats.drops.merge(self.drops());
                 stats.violations = self.violations().into();
-                stats.epoch_send = $epoch(self);
+                (stats.epoch_send, stats.epoch_recv) = $epoch(self);
             }
+
+            $($own)*
         }
     };
 }
 
-core!(Plain, false, |_: &Self| 0);
-core!(Sealed, true, |core: &Self| u64::from(core.epoch()));
+core!(Plain, false, |_: &Self| (0, 0), {});
+core!(Sealed, true, Self::epochs, {
+    fn handshake_hash(&self) -> Option<[u8; 32]> {
+        Self::handshake_hash(self)
+    }
+
+    fn peer_key(&self) -> Option<PublicKey> {
+        Self::peer_key(self)
+    }
+
+    fn export_key(&self, context: &[u8]) -> Option<Secret<32>> {
+        Self::export_key(self, context)
+    }
+});

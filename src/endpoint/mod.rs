@@ -12,6 +12,8 @@ mod tests;
 
 use std::{fmt, io, time::Instant};
 
+use zeroize::Zeroizing;
+
 pub use self::{core::Session, receiving::Message, sending::Set};
 use crate::{
     config::Config,
@@ -280,6 +282,13 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     #[must_use]
     pub fn peer_key(&self) -> Option<PublicKey> {
         self.core.peer_key()
+    }
+
+    /// A 32-byte key for the application's own use that only the two ends of this session can compute, another one for
+    /// each `context`. `None` without a session, and always for a plain endpoint. PROTOCOL.md, "Keys".
+    #[must_use]
+    pub fn export_key(&self, context: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        self.core.export_key(context).map(|key| Zeroizing::new(*key.as_bytes()))
     }
 
     /// Counters and measurements as of now.

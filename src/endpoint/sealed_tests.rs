@@ -71,7 +71,10 @@ fn drive<A: Session, B: Session, U: UdpLike, V: UdpLike>(
         while let Ok(Some(message)) = peer.recv() {
             heard.push(message.to_vec());
         }
-        let _ = peer.maintain();
+        if let Ok(Some(deadline)) = peer.maintain() {
+            let now = peer.environment.now();
+            assert!(deadline > now, "a caller that obeys would spin");
+        }
     }
     let mut heard = [const { Vec::new() }; 2];
     for _ in 0..time.as_millis() / 10 + 1 {

@@ -78,10 +78,6 @@ fn config() -> Config {
 }
 
 impl Pair {
-    fn new() -> Self {
-        Self::with(config())
-    }
-
     fn with(config: Config) -> Self {
         let now = Arc::new(Mutex::new(Environment::os().now()));
         let scripts = [(); 2].map(|()| Arc::<Mutex<Script>>::default());
@@ -130,7 +126,9 @@ impl Pair {
                 while let Ok(Some(message)) = peer.recv() {
                     heard.push(message.to_vec());
                 }
-                let _ = peer.maintain();
+                if let Ok(Some(deadline)) = peer.maintain() {
+                    assert!(deadline > *self.now.lock().unwrap(), "a caller that obeys would spin");
+                }
             }
             self.advance(Duration::from_millis(5));
         }
@@ -383,6 +381,20 @@ fn the_last_messages_are_yielded_before_the_reason() {
     pair.peers[0].connect().unwrap();
     pair.run(Duration::from_secs(2));
     assert!(pair.peers.iter().all(Peer::is_connected), "both may begin anew");
+}
+
+#[test]
+fn what_was_received_before_a_timeout_is_still_yielded() {
+    let mut pair = Pair::connected();
+    for bytes in [b"one", b"two"] {
+        pair.peers[1].send_payload(Guarantee::Delivery, bytes).unwrap();
+    }
+    pair.peers[1].flush().unwrap();
+    assert_eq!(&pair.peers[0].recv().unwrap().unwrap()[..], b"one");
+    pair.advance(Duration::from_secs(60));
+    assert_eq!(pair.peers[0].maintain(), Ok(None), "ended, but not yet for the application");
+    assert_eq!(&pair.peers[0].recv().unwrap().unwrap()[..], b"two");
+    assert_eq!(pair.peers[0].recv().unwrap_err(), CloseReason::TimedOut);
 }
 
 #[test]

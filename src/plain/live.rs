@@ -28,7 +28,8 @@ pub(super) struct Live {
     pub(super) own: u64,
     pub(super) peer: u64,
     pub(super) violations: u8,
-    initiated: bool,
+    /// Exactly one of the two sides did.
+    pub(super) initiated: bool,
     next_number: u64,
     window: Window1024,
     max_datagram: usize,

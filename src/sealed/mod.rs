@@ -7,6 +7,7 @@ mod budget;
 mod dial;
 mod half_open;
 mod handshake;
+mod life;
 mod live;
 mod messages;
 mod profile;
@@ -38,7 +39,7 @@ use crate::{
     connection::{Connection, Negotiated},
     crypto::{self, Channel, EnvelopeKeys, OpenKeys, Prologue, PublicKey, Secret, Side},
     delivery::MessageId,
-    error::{CloseReason, ConfigError, ConnectError, Hint},
+    error::{CloseReason, ConfigError, ConnectError},
     event::Event,
     stats::Drops,
     wire::plain::Checksum,
@@ -233,8 +234,10 @@ impl Sealed {
         self.live.as_ref().map(|live| live.channel.hash)
     }
 
-    pub(crate) fn exporter(&self) -> Option<&Secret<32>> {
-        self.live.as_ref().map(|live| &live.channel.exporter)
+    /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
+    pub(crate) fn export_key(&self, context: &[u8]) -> Option<Secret<32>> {
+        let live = self.live.as_ref()?;
+        Some(crypto::hmac(live.channel.exporter.as_bytes(), &[b"app", context, &[1]]))
     }
 
     /// The static key of the peer of the live session.
@@ -251,151 +254,15 @@ impl Sealed {
         self.live.as_ref().map_or(0, |live| live.violations)
     }
 
-    /// The epoch of the live session's sending keys.
-    pub(crate) fn epoch(&self) -> u32 {
-        self.live.as_ref().map_or(0, |live| live.channel.seal.epoch())
+    /// The epochs of the live session's sending and receiving keys.
+    pub(crate) fn epochs(&self) -> (u64, u64) {
+        let epochs = self.live.as_ref().map(|live| (live.channel.seal.epoch(), live.channel.open.epoch()));
+        epochs.map_or((0, 0), |(send, recv)| (send.into(), recv.into()))
     }
 
     /// How long the receiving keys of the epoch before are kept.
     fn keep_previous(&self) -> Duration {
         (self.connection.pto() * 3).clamp(Duration::from_secs(1), Duration::from_secs(3))
-    }
-
-    /// A confirmed session takes the place of whatever was there. `number` and `payload` are its first packet.
-    fn go_live<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        agreed: Agreed,
-        number: u64,
-        payload: &[u8],
-    ) {
-        // PROTOCOL.md, "Key confirmation": our own attempt and every other answer end with it.
-        self.drop_dial(now);
-        self.half_open.clear();
-        self.connect_by = None;
-        let live = match Live::begin(agreed, &self.config, now, rng) {
-            Ok(live) => Box::new(live),
-            Err(failure) => return self.fail(now, failure),
-        };
-        if let Some((code, reason)) = self.cancelled.take() {
-            self.live = Some(live);
-            self.say_close(code, &reason);
-            self.drain(now);
-            return;
-        }
-        let replaced = self.live.is_some() || self.carried.is_some();
-        if self.live.is_some() {
-            let reference = messages::reference(&live.init);
-            self.say_close(CODE_REPLACED, &reference);
-        }
-        let handshake_hash = Some(live.channel.hash);
-        if replaced {
-            let mut undelivered = self.carried.take().map(|carried| carried.undelivered).unwrap_or_default();
-            undelivered.append(&mut self.connection.end_session());
-            self.push_reconnected(handshake_hash, undelivered);
-        } else {
-            self.push_event(Event::Connected { peer: live.peer, handshake_hash });
-        }
-        self.closed = None;
-        self.drained = None;
-        self.connection.start(now, &live.negotiated, live.channel.seal.next_number());
-        // The old session's keys are wiped here, all at once.
-        self.live = Some(live);
-        self.take_payload(now, number, payload);
-    }
-
-    /// Ends whatever there is and tells the application.
-    fn end(&mut self, now: Instant, reason: CloseReason) {
-        self.drain(now);
-        self.drop_dial(now);
-        self.half_open.clear();
-        self.connect_by = None;
-        self.wanted = false;
-        // After silence or a farewell the same peer may come again; after a fault the application decides.
-        self.listening = matches!(
-            reason,
-            CloseReason::TimedOut
-                | CloseReason::HandshakeTimeout(_)
-                | CloseReason::ClosedByPeer { .. }
-                | CloseReason::Replaced
-        );
-        let mut undelivered = Vec::new();
-        let mut reason = reason;
-        if let Some(mut carried) = self.carried.take() {
-            undelivered.append(&mut carried.undelivered);
-            // The attempt to renew it came to nothing: what counts is why the session ended.
-            if matches!(reason, CloseReason::HandshakeTimeout(_)) {
-                reason = carried.reason;
-            }
-        }
-        undelivered.append(&mut self.connection.end_session());
-        self.closed = Some(reason);
-        self.push_event(Event::Closed { reason, undelivered });
-    }
-
-    /// The session is over, but our own attempt to renew it goes on.
-    fn end_but_dial(&mut self, now: Instant, reason: CloseReason) {
-        self.drain(now);
-        let undelivered = self.connection.end_session();
-        self.carried = Some(Carried { undelivered, reason });
-        self.connect_by.get_or_insert(now + self.config.connect_timeout);
-        if let Some(dial) = &mut self.dial {
-            dial.why = Why::Called;
-        }
-    }
-
-    /// Sending keys go at once; receiving keys stay for three probe timeouts. PROTOCOL.md, "Close".
-    fn drain(&mut self, now: Instant) {
-        if let Some(live) = self.live.take() {
-            let until = now + self.connection.pto() * 3;
-            self.drained = Some(Drained { keys: live.channel.open, until });
-        }
-    }
-
-    fn fail(&mut self, now: Instant, failure: Failure) {
-        match failure {
-            Failure::Entropy => self.end(now, CloseReason::Entropy),
-            Failure::Exhausted => self.end(now, CloseReason::KeysExhausted),
-            Failure::Room => {}
-        }
-    }
-
-    /// Closes because the peer, or somebody, did what must not be.
-    fn close_for(&mut self, now: Instant, reason: CloseReason) {
-        let code = if reason == CloseReason::AeadLimit { CODE_AEAD_LIMIT } else { CODE_VIOLATION };
-        self.say_close(code, &[]);
-        self.end(now, reason);
-    }
-
-    /// Our own attempt ends here; its ephemeral key is remembered, so that its reflection is recognised.
-    fn drop_dial(&mut self, now: Instant) {
-        if let Some(dial) = self.dial.take() {
-            if let (Some(ephemeral), Some(id)) = (dial.ephemeral(), dial.id()) {
-                self.attempts.note(now, *ephemeral, messages::reference(id));
-            }
-        }
-    }
-
-    fn timeout_reason(&self) -> CloseReason {
-        CloseReason::HandshakeTimeout(self.plain_seen.then_some(Hint::PeerSeemsPlain))
-    }
-
-    fn push_event(&mut self, event: Event) {
-        if self.events.len() >= MAX_EVENTS {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
-    }
-
-    /// A peer that reconnects again and again unheard makes one event, not many.
-    fn push_reconnected(&mut self, hash: Option<[u8; 32]>, mut more: Vec<MessageId>) {
-        if let Some(Event::PeerReconnected { handshake_hash, undelivered }) = self.events.back_mut() {
-            *handshake_hash = hash;
-            undelivered.append(&mut more);
-            return;
-        }
-        self.push_event(Event::PeerReconnected { handshake_hash: hash, undelivered: more });
     }
 }
 

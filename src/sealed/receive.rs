@@ -1,10 +1,7 @@
 //! The incoming path, top to bottom. Before line 6 nothing changes but drop counters and the budget of strangers.
 //! PROTOCOL.md, "Receiving".
 
-use std::{
-    ops::Range,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rand_core::TryCryptoRng;
 

@@ -7,7 +7,7 @@ use rand_core::TryCryptoRng;
 
 use super::{
     Failure, Sealed,
-    dial::{Dial, Phase},
+    dial::Phase,
     messages::{self, PACKET_OVERHEAD},
 };
 use crate::{

@@ -260,7 +260,7 @@ impl Store {
     /// Checks the accounts of the pool.
     #[cfg(test)]
     pub(super) fn check(&self) {
-        assert_eq!(self.pool_bytes, self.pool.iter().map(Vec::capacity).sum());
+        assert_eq!(self.pool_bytes, self.pool.iter().map(Vec::capacity).sum::<usize>());
         assert!(self.pool_bytes <= POOL_BYTES && self.pool.len() <= POOL_BUFFERS);
         assert!(self.pool.iter().all(|buffer| buffer.capacity() <= POOLED_BYTES));
         assert_eq!(self.live, self.slots.iter().filter(|slot| slot.stored.is_some()).count());

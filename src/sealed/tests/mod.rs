@@ -221,11 +221,6 @@ impl World {
         }
     }
 
-    /// Forgets all that is on its way.
-    pub(super) fn lose_all(&mut self) {
-        self.on_the_way.clear();
-    }
-
     /// Goes on to the next thing that happens, at most to `until`; false if nothing does before.
     pub(super) fn step(&mut self, until: Instant) -> bool {
         let arrival = self.on_the_way.keys().next().map(|(at, _)| *at);
@@ -294,8 +289,8 @@ impl World {
         let took = self.run_until(Duration::from_secs(40), Self::agreed);
         assert!(took.is_some(), "no session: {:?}", self.events);
         assert_eq!(
-            self.peers[0].exporter().unwrap().as_bytes(),
-            self.peers[1].exporter().unwrap().as_bytes()
+            self.peers[0].export_key(b"test").unwrap().as_bytes(),
+            self.peers[1].export_key(b"test").unwrap().as_bytes()
         );
     }
 
