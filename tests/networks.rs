@@ -9,7 +9,10 @@ use common::{Pair, here, there};
 use sealgram::sim::Link;
 use sealgram::{Config, Guarantee, Session};
 
-const NETWORKS: [(&str, fn() -> Link); 6] = [
+/// A named network.
+type Network = (&'static str, fn() -> Link);
+
+const NETWORKS: [Network; 6] = [
     ("lan", Link::lan),
     ("wifi", Link::wifi),
     ("lte_good", Link::lte_good),

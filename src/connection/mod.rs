@@ -20,7 +20,6 @@ use crate::{
         send::SendQueue,
     },
     error::SendError,
-    event::Event,
     stats::{self, Stats},
     wire::message::MIN_FRAGMENT,
 };
@@ -159,10 +158,6 @@ impl Connection {
         undelivered
     }
 
-    pub(crate) fn is_started(&self) -> bool {
-        self.started
-    }
-
     // ---- messages out ----
 
     pub(crate) fn send(
@@ -238,10 +233,6 @@ impl Connection {
         self.recv.release(handle);
     }
 
-    pub(crate) fn has_in_place(&self) -> bool {
-        self.recv.has_in_place()
-    }
-
     /// Bytes of received messages held, overhead included.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held_bytes(&self) -> usize {
@@ -254,6 +245,12 @@ impl Connection {
         self.sent.skipped()
     }
 
+    /// Packets sent, and things they carried, that are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        self.sent.remembered()
+    }
+
     /// Makes this end acknowledge a number that never came.
     #[cfg(test)]
     pub(crate) fn invent(&mut self, now: Instant, number: u64) {
@@ -262,11 +259,11 @@ impl Connection {
 
     // ---- what the room above asks ----
 
-    /// Tells, once, of messages that were queued before the session began and that its peer does not take.
-    pub(crate) fn take_refused(&mut self) -> Option<Event> {
+    /// Messages that were queued before the session began and that its peer does not take, and the longest `Delivery`
+    /// that it does. `None` when there are none or they were asked for already.
+    pub(crate) fn take_refused(&mut self) -> Option<(Vec<MessageId>, usize)> {
         let messages = std::mem::take(&mut self.refused);
-        let max_bytes = self.send.max_len(Guarantee::Delivery);
-        (!messages.is_empty()).then_some(Event::Refused { messages, max_bytes })
+        (!messages.is_empty()).then(|| (messages, self.send.max_len(Guarantee::Delivery)))
     }
 
     /// Queues a PING.

@@ -8,16 +8,18 @@ use std::{
 
 use proptest::prelude::*;
 
-use self::contract::{End, Promise, Sent, Yielded};
 use super::{Connection, Negotiated};
 use crate::{
     config::Config,
+    contract::{self, End, Promise, Sent, Yielded},
     delivery::{Guarantee, MessageId, recv::Place},
     error::SendError,
+    wire::{
+        codec::Writer,
+        frame::{self, Frame},
+        message::Context,
+    },
 };
-
-#[path = "../../tests/common/contract.rs"]
-mod contract;
 
 const MS: Duration = Duration::from_millis(1);
 const PEERS: usize = 2;
@@ -46,13 +48,22 @@ struct Link {
 
 const CLEAN: Link = Link { loss: 0, duplicates: 0, delay_ms: 25, jitter_ms: 0 };
 
+/// Arrival, order of sending, receiver, packet number, payload.
+type Flying = (Instant, u64, usize, u64, Vec<u8>);
+
+/// Any moment does: only differences count.
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
 struct Pair {
     now: Instant,
     started: Instant,
     ends: [Connection; PEERS],
     numbers: [u64; PEERS],
     seen: [HashSet<u64>; PEERS],
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, u64, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
     dice: Dice,
     link: Link,
@@ -65,7 +76,7 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64, link: Link, config: &Config) -> Self {
-        let now = Instant::now();
+        let now = origin();
         let negotiated = Negotiated {
             idle_timeout: config.idle_timeout,
             max_datagram: config.max_datagram_bytes,
@@ -275,10 +286,10 @@ fn large_messages_arrive_whole_under_loss() {
     for seed in 0..5 {
         let link = Link { loss: 200, duplicates: 20, delay_ms: 15, jitter_ms: 10 };
         let mut pair = Pair::new(seed, link, &Config::default());
-        let sizes = [0, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
+        let sizes = [0_u32, 1, 1_100, 1_165, 1_175, 1_180, 1_181, 2_400, 65_536, 300_000, 1 << 20];
         let messages: Vec<Vec<u8>> = sizes
             .iter()
-            .map(|&len| (0..len).map(|at| (at as u64 * 31 + len as u64) as u8).collect())
+            .map(|&len| (0..len).map(|at| at.wrapping_mul(31).wrapping_add(len).to_le_bytes()[0]).collect())
             .collect();
         for message in &messages {
             pair.ends[0].send(0, Guarantee::Delivery, message).unwrap();
@@ -386,6 +397,39 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
     assert_eq!(pair.ends[0].receive(pair.now, 1, &payload[..len], 0), Err(Violation::ImpossibleAck));
 }
 
+#[test]
+fn many_challenges_in_one_packet_get_one_answer() {
+    use crate::wire::frame::{Frame, Frames};
+    let mut pair = Pair::new(13, CLEAN, &Config::default());
+    pair.run(MS * 50);
+    let challenges = [&[0x09][..], &[7; 8]].concat().repeat(100);
+    pair.ends[0].receive(pair.now, 1_000, &challenges, 0).unwrap();
+    let mut room = [0; 1_180];
+    let len = pair.ends[0].transmit(pair.now, 1_000, &mut room);
+    let answers = Frames::new(&room[..len]).filter(|frame| matches!(frame, Ok(Frame::PathResponse(_))));
+    assert_eq!(answers.count(), 1);
+}
+
+#[test]
+fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
+    let mut end = Connection::new(&Config::default());
+    let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
+    let long = end.send(0, Guarantee::Delivery, &[2; 1_001]).unwrap();
+    let loose = end.send(0, Guarantee::None, &[3; 1_001]).unwrap();
+    let negotiated = Negotiated {
+        idle_timeout: Duration::from_secs(30),
+        max_datagram: 1_200,
+        max_fragments: u16::MAX,
+        max_message: 1_000,
+        overhead: 20,
+    };
+    end.start(origin(), &negotiated, 0);
+    assert_eq!(end.take_refused(), Some((vec![long, loose], 1_000)));
+    assert_eq!(end.take_refused(), None);
+    assert_eq!(end.end_session(), [fits]);
+    assert!(end.send(0, Guarantee::Delivery, &[2; 1_001]).is_ok(), "the next peer may take more");
+}
+
 /// A whole game between two ends, drawn from a seed: mixes of guarantees, sets of any size, fragments, loss,
 /// duplicates, reordering and perhaps a blackout. Judged by the contract alone.
 #[derive(Clone, Debug)]
@@ -420,7 +464,7 @@ fn plans() -> impl Strategy<Value = Plan> {
 /// The bytes of message `id`: its name, then a pattern that belongs to it.
 fn letter(id: u64, len: u64) -> Vec<u8> {
     let mut bytes = id.to_le_bytes().to_vec();
-    bytes.extend((0..len).map(|at| (at ^ id.wrapping_mul(37)) as u8));
+    bytes.extend((0..len).map(|at| (at ^ id.wrapping_mul(37)).to_le_bytes()[0]));
     bytes
 }
 
@@ -439,7 +483,11 @@ fn play(plan: &Plan) {
                 left_in_set[end] = 1 + dice.next() % plan.largest_set;
                 pair.ends[end].open_set(0).unwrap();
             }
-            let promise = [Promise::None, Promise::Order, Promise::Delivery][dice.next() as usize % 3];
+            let promise = match dice.next() % 3 {
+                0 => Promise::None,
+                1 => Promise::Order,
+                _ => Promise::Delivery,
+            };
             let guarantee = [Guarantee::None, Guarantee::Order, Guarantee::Delivery][promise as usize];
             let id = logs[end].len() as u64;
             let len = if dice.chance(100) { dice.next() % plan.largest_message } else { dice.next() % 40 };
@@ -464,7 +512,7 @@ fn play(plan: &Plan) {
     }
     pair.blocked = false;
     pair.run(Duration::from_secs(40));
-    for end in 0..PEERS {
+    for (end, log) in logs.iter().enumerate() {
         let yields: Vec<Yielded> = pair.yielded[1 - end]
             .iter()
             .map(|(guarantee, bytes)| {
@@ -474,7 +522,7 @@ fn play(plan: &Plan) {
                 Yielded { promise, lane: 0, id }
             })
             .collect();
-        let verdict = contract::check(&logs[end], &yields, &End::Dry { skipped: Vec::new() });
+        let verdict = contract::check(log, &yields, &End::Dry { skipped: Vec::new() });
         assert!(verdict.is_ok(), "{plan:?}, from end {end}: {verdict:?}");
         assert_eq!(
             pair.ends[end].queued_messages(),
@@ -491,4 +539,89 @@ proptest! {
     fn two_ends_keep_the_contract_whatever_the_network_does(plan in plans()) {
         play(&plan);
     }
+}
+
+#[test]
+fn a_small_limit_of_fragments_is_kept_whatever_is_resent() {
+    for seed in 0..60 {
+        for max_fragments in [1_u16, 2, 3, 5, 20] {
+            let config = Config { max_fragments, ..Config::default() };
+            let link = Link { loss: 300, duplicates: 20, delay_ms: 25, jitter_ms: 30 };
+            let mut pair = Pair::new(seed, link, &config);
+            let largest = pair.ends[0].send.max_len(Guarantee::Delivery);
+            for round in 0..10_usize {
+                let len = largest - (usize::try_from(pair.dice.next() % 200).unwrap()).min(largest - 1);
+                pair.ends[0].send(0, Guarantee::Delivery, &vec![1; len]).unwrap();
+                for _ in 0..pair.dice.next() % 12 {
+                    let small = usize::try_from(pair.dice.next() % 900).unwrap();
+                    pair.ends[0]
+                        .send(0, [Guarantee::None, Guarantee::Delivery][round % 2], &vec![2; small])
+                        .unwrap();
+                }
+                pair.ends[0].send(0, Guarantee::Order, &vec![3; len.min(60_000)]).unwrap();
+                pair.run(MS * 40);
+            }
+            pair.run(Duration::from_secs(20));
+            assert_eq!(pair.ends[0].queued_messages(), 0, "seed {seed}, {max_fragments}");
+        }
+    }
+}
+
+/// A peer that speaks the frames but keeps to no promise: it numbers as it likes and acknowledges nothing.
+fn hear(end: &mut Connection, now: Instant, number: &mut u64, frames: &[Frame<'_>]) {
+    let mut payload = [0; 1_200];
+    let mut writer = Writer::new(&mut payload);
+    let mut context = Context::default();
+    for frame in frames {
+        frame::encode(frame, &mut context, &mut writer).unwrap();
+    }
+    let written = writer.written();
+    end.receive(now, *number, &payload[..written], 0).unwrap();
+    // Every second number is missing, so that there is always much to acknowledge.
+    *number += 2;
+}
+
+#[test]
+fn a_peer_that_never_acknowledges_does_not_fill_our_memory() {
+    let config = Config::default();
+    let mut pair = Pair::new(1, CLEAN, &config);
+    let (now, mut number, mut ours, mut most) = (pair.now, 0, 0, (0, 0));
+    let end = &mut pair.ends[0];
+    for step in 0..200_000_u32 {
+        let now = now + MS * (step / 10);
+        end.handle_timeout(now);
+        hear(end, now, &mut number, &[Frame::PathChallenge([7; 8])]);
+        end.flush();
+        while end.transmit(now, ours, &mut [0; 1_180]) > 0 {
+            ours += 1;
+        }
+        most = most.max(end.remembered());
+    }
+    assert!(ours > 100_000, "every challenge was answered: {ours}");
+    assert!(most.0 <= 4_096 + config.flight_bytes / 16, "{most:?} of {ours} packets");
+    assert!(most.1 <= most.0 * 2, "{most:?}");
+}
+
+#[test]
+fn what_was_forgotten_to_make_room_is_sent_again() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    let (start, mut number, mut ours) = (pair.now, 0, 1);
+    let end = &mut pair.ends[0];
+    let mut room = [0; 1_180];
+    let mut sent = Vec::new();
+    end.send(0, Guarantee::Delivery, b"do not lose me").unwrap();
+    end.flush();
+    assert!(end.transmit(start, 0, &mut room) > 0);
+    for step in 0..20_000_u32 {
+        let now = start + MS * (step / 100);
+        hear(end, now, &mut number, &[Frame::PathChallenge([7; 8])]);
+        end.flush();
+        while let len @ 1.. = end.transmit(now, ours, &mut room) {
+            sent.extend(room[..len].windows(14).filter(|bytes| bytes == b"do not lose me").map(|_| ours));
+            ours += 1;
+        }
+    }
+    assert!(!sent.is_empty() && sent[0] >= 8_000, "{sent:?}");
+    // And it still counts as one message that waits for its acknowledgement.
+    assert_eq!(end.queued_messages(), 1);
 }

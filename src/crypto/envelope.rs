@@ -14,6 +14,7 @@ use super::{
 /// Length of the nonce in front, in bytes.
 pub(crate) const NONCE_LEN: usize = 24;
 /// Bytes that an envelope is longer than its body.
+#[cfg(test)]
 pub(crate) const OVERHEAD: usize = NONCE_LEN + TAG_LEN;
 
 /// Why an envelope could not be sealed.

@@ -24,7 +24,9 @@ mod vectors;
 pub(crate) use envelope::{EnvelopeError, EnvelopeKeys};
 pub use keys::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub(crate) use keys::{InviteKeys, Prologue, derive_invite, dh, paired_env_base};
-pub(crate) use noise::{Handshake, Keys, NoiseError, Split};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use noise::Split;
+pub(crate) use noise::{Handshake, Keys, NoiseError};
 pub(crate) use packet::{OpenKeys, SealError, SealKey};
 pub(crate) use pattern::Pattern;
 pub(crate) use schedule::Channel;

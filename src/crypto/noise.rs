@@ -359,6 +359,7 @@ impl Handshake {
     }
 
     /// The hash of everything so far.
+    #[cfg(test)]
     pub(crate) const fn hash(&self) -> [u8; 32] {
         self.symmetric.hash
     }
@@ -369,6 +370,7 @@ impl Handshake {
     }
 
     /// The other side's ephemeral key, once it was read.
+    #[cfg(test)]
     pub(crate) const fn remote_ephemeral(&self) -> Option<[u8; 32]> {
         self.remote_ephemeral
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use blake2::{Blake2s256, Digest};
 use hmac::{KeyInit, Mac, SimpleHmac};
 use rand_core::TryCryptoRng;
+#[cfg(test)]
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -45,6 +46,7 @@ impl<const N: usize> Secret<N> {
     }
 
     /// Whether both hold the same bytes, in a time that does not tell where they differ.
+    #[cfg(test)]
     pub(crate) fn ct_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }

@@ -2,6 +2,7 @@
 //! addresses; takes `now` as an argument.
 
 pub(crate) mod ack;
+mod content;
 pub(crate) mod outgoing;
 pub(crate) mod pack;
 pub(crate) mod ranges;

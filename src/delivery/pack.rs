@@ -172,16 +172,15 @@ impl Packet<'_, '_> {
     /// Which part of `start..end` of the message fits into this packet as one frame.
     fn plan(&self, message: &Outgoing, (start, end): (usize, usize)) -> Option<(usize, usize)> {
         let total = message.bytes.len();
-        if start == 0 && end == total {
-            if self.fits_whole(message) {
-                return (self.writer.room() > 0).then_some((0, total));
-            }
-            // The head of a fragment is longer: what does not fit whole must be cut short of its end.
+        let whole = start == 0 && end == total;
+        if whole && self.fits_whole(message) {
+            return (self.writer.room() > 0).then_some((0, total));
         }
         if self.should_wait(total) {
             return None;
         }
-        let end = if start == 0 && end == total { end.checked_sub(1)? } else { end };
+        // The head of a fragment is longer: what does not fit whole must be cut short of its end.
+        let end = if whole { end.checked_sub(1)? } else { end };
         // A short rest in the middle is widened to the left, over bytes that may have arrived already.
         let short = end < total && end - start < MIN_FRAGMENT;
         let start = if short { end.saturating_sub(MIN_FRAGMENT) } else { start };

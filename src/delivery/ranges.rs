@@ -26,6 +26,7 @@ impl Ranges {
     }
 
     /// How many numbers there are. Takes a pass over the ranges.
+    #[cfg(test)]
     pub(crate) fn total(&self) -> u64 {
         self.list.iter().map(|range| range.end - range.start).sum()
     }
@@ -97,6 +98,7 @@ impl Ranges {
     }
 
     /// Takes all numbers below `floor` out.
+    #[cfg(test)]
     pub(crate) fn remove_below(&mut self, floor: u64) {
         self.remove(0..floor);
     }

@@ -52,10 +52,6 @@ impl Rtt {
         self.variance
     }
 
-    pub(crate) fn is_measured(&self) -> bool {
-        self.measured
-    }
-
     /// Probe timeout without back-off (RFC 9002, 6.2.1).
     pub(crate) fn pto(&self, ack_delay: Duration) -> Duration {
         self.smoothed + (self.variance * 4).max(GRANULARITY) + ack_delay

@@ -124,7 +124,7 @@ macro_rules! core {
             fn fill_stats(&self, stats: &mut Stats) {
                 stats.drops.merge(self.drops());
                 stats.violations = self.violations().into();
-                stats.epoch_send = $epoch(self);
+                (stats.epoch_send, stats.epoch_recv) = $epoch(self);
             }
 
             $($own)*
@@ -132,8 +132,8 @@ macro_rules! core {
     };
 }
 
-core!(Plain, false, |_: &Self| 0, {});
-core!(Sealed, true, |core: &Self| u64::from(core.epoch()), {
+core!(Plain, false, |_: &Self| (0, 0), {});
+core!(Sealed, true, Self::epochs, {
     fn handshake_hash(&self) -> Option<[u8; 32]> {
         Self::handshake_hash(self)
     }

@@ -78,10 +78,6 @@ fn config() -> Config {
 }
 
 impl Pair {
-    fn new() -> Self {
-        Self::with(config())
-    }
-
     fn with(config: Config) -> Self {
         let now = Arc::new(Mutex::new(Environment::os().now()));
         let scripts = [(); 2].map(|()| Arc::<Mutex<Script>>::default());

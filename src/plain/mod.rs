@@ -25,6 +25,7 @@ use crate::{
     stats::{Drops, add},
     wire::{
         Malformed,
+        frame::Frames,
         frame::MAX_CLOSE_REASON,
         plain::{Checksum, Datagram, HEADROOM, Step},
     },
@@ -130,7 +131,14 @@ impl Plain {
         if self.dial.as_ref().is_some_and(|dial| dial.background && matches!(dial.phase, Phase::Sent)) {
             self.dial = None;
         }
-        match self.connection.receive(now, number, payload, HEADROOM) {
+        // Frames that only sealed sessions know are malformed here. PROTOCOL.md, "Frames".
+        let foreign = Frames::new(payload).flatten().any(|frame| frame.is_sealed_only());
+        let taken = if foreign {
+            Err(Violation::Malformed)
+        } else {
+            self.connection.receive(now, number, payload, HEADROOM)
+        };
+        match taken {
             Ok(received) => {
                 if let Some(closing) = received.close {
                     self.end(CloseReason::ClosedByPeer { code: closing.code });
@@ -161,6 +169,9 @@ impl Plain {
             self.tell(Event::Connected { peer: None, handshake_hash: None });
         }
         self.connection.start(now, negotiated, 0);
+        if let Some((messages, max_bytes)) = self.connection.take_refused() {
+            self.tell(Event::Refused { messages, max_bytes });
+        }
         // The initiator takes the session as live only when a packet of ours arrives.
         self.connection.ping(now);
         self.live = Some(Live::new(now, own, peer, negotiated, &self.config, initiated));

@@ -56,8 +56,8 @@ impl Sealed {
         self.closed = None;
         self.drained = None;
         self.connection.start(now, &live.negotiated, live.channel.seal.next_number());
-        if let Some(refused) = self.connection.take_refused() {
-            self.push_event(refused);
+        if let Some((messages, max_bytes)) = self.connection.take_refused() {
+            self.push_event(Event::Refused { messages, max_bytes });
         }
         // The old session's keys are wiped here, all at once.
         self.live = Some(live);

@@ -12,6 +12,7 @@ use crate::{
     crypto::{EnvelopeError, EnvelopeKeys, Side, packet::OVERHEAD},
     error::Dropped,
     wire::{
+        codec::Writer,
         envelope::{Body, ENVELOPE_HEADROOM, ENVELOPE_TAIL, Kind},
         hello::{ANSWER_LEN, Answer, Hello, Versions},
     },
@@ -69,11 +70,12 @@ pub(super) fn init_payload(profile: Profile, config: &Config, out: &mut [u8; MAX
     if profile.has_fin() { put(out, &Versions::OWN.to_bytes()) } else { hello_payload(config, out) }
 }
 
-/// The payload of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none,
-/// and its length is the one zero byte behind `Hello`.
+/// The payload of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none.
 pub(super) fn answer_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
-    *out = [0; MAX_PAYLOAD];
-    hello_payload(config, out) + 1
+    let mut writer = Writer::new(out);
+    // The buffer holds the longest answer, so there is room.
+    let written = Answer { hello: Hello::new(config), cid: None }.write(&mut writer);
+    if written.is_ok() { writer.written() } else { 0 }
 }
 
 /// The payload of message 3, and of message 1 where there is no message 3.

@@ -87,7 +87,7 @@ struct Carried {
 /// Receiving keys of a session that was closed: what still arrives under them is ours and means nothing any more.
 #[derive(Debug)]
 struct Drained {
-    keys: OpenKeys,
+    keys: Box<OpenKeys>,
     until: Instant,
 }
 
@@ -185,9 +185,13 @@ impl Sealed {
         }
         self.closed = None;
         self.connect_by.get_or_insert(now + self.config.connect_timeout);
-        if self.dial.is_none() {
-            self.plain_seen = false;
-            self.start_attempt(now, rng, Why::Called);
+        match &mut self.dial {
+            // What began for another reason, and outlived its session, now has somebody who waits for its end.
+            Some(dial) => dial.why = Why::Called,
+            None => {
+                self.plain_seen = false;
+                self.start_attempt(now, rng, Why::Called);
+            }
         }
         Ok(())
     }
@@ -255,9 +259,10 @@ impl Sealed {
         self.live.as_ref().map_or(0, |live| live.violations)
     }
 
-    /// The epoch of the live session's sending keys.
-    pub(crate) fn epoch(&self) -> u32 {
-        self.live.as_ref().map_or(0, |live| live.channel.seal.epoch())
+    /// The epochs of the live session's sending and receiving keys.
+    pub(crate) fn epochs(&self) -> (u64, u64) {
+        let epochs = self.live.as_ref().map(|live| (live.channel.seal.epoch(), live.channel.open.epoch()));
+        epochs.map_or((0, 0), |(send, recv)| (send.into(), recv.into()))
     }
 
     /// How long the receiving keys of the epoch before are kept.

@@ -18,6 +18,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

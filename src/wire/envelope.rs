@@ -1,4 +1,4 @@
-//! The body of a handshake envelope, as it is before sealing and after opening. PROTOCOL.md, "Envelope body". Knows no
+//! The body of a handshake envelope, as it is before sealing and after opening. PROTOCOL.md, "Envelope". Knows no
 //! keys; unused fields and the padding are zero, so that a body has one encoding for its length.
 
 use super::{
@@ -8,13 +8,12 @@ use super::{
 };
 
 /// Bytes of a body before the Noise message.
+#[cfg(test)]
 pub(crate) const BODY_HEAD: usize = 36;
 /// Bytes that sealing puts in front of the body (the nonce).
 pub(crate) const ENVELOPE_HEADROOM: usize = 24;
 /// Bytes that sealing puts behind the body (the tag).
 pub(crate) const ENVELOPE_TAIL: usize = 16;
-/// Size of a COOKIE datagram, in bytes, without the route.
-pub(crate) const COOKIE_DATAGRAM: usize = 128;
 /// Size of a FIN datagram, in bytes, without route and connection id.
 pub(crate) const FIN_DATAGRAM: usize = 256;
 /// Length of a cookie and of a reference, in bytes.

@@ -84,15 +84,6 @@ impl Frame<'_> {
                 | Self::Redirect { .. }
         )
     }
-
-    /// Whether a packet of only such frames says nothing about where the peer is.
-    #[inline]
-    pub(crate) fn is_probing(&self) -> bool {
-        matches!(
-            self,
-            Self::PathChallenge(_) | Self::PathResponse(_) | Self::NewCid { .. } | Self::Padding { .. }
-        )
-    }
 }
 
 /// The frames of a packet, in order. Stops after the first error.

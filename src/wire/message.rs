@@ -245,6 +245,7 @@ fn write_long_head(
 }
 
 /// Bytes that the frame takes before its payload, the length field included.
+#[cfg(test)]
 pub(crate) fn head_len(frame: &MessageFrame<'_>, context: &Context) -> usize {
     fixed_len(frame, context) + varint_len(frame.bytes.len() as u64)
 }

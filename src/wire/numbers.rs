@@ -44,15 +44,6 @@ struct Last {
 }
 
 impl Numbers {
-    /// The guarantee that goes with these numbers.
-    pub(crate) fn guarantee(self) -> Guarantee {
-        match self {
-            Self::None => Guarantee::None,
-            Self::Order { .. } => Guarantee::Order,
-            Self::Delivery { .. } => Guarantee::Delivery,
-        }
-    }
-
     /// Writes the explicit form.
     pub(super) fn write_explicit(self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
         match self {

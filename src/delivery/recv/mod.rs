@@ -82,7 +82,7 @@ pub(crate) struct RecvCounters {
     pub(crate) late: u64,
     /// `None` and `Order` messages freed while fragments were missing.
     pub(crate) incomplete: u64,
-    /// Complete `None` and `Order` messages freed because memory was short.
+    /// `None` and `Order` messages longer than we take, or complete and freed because memory was short.
     pub(crate) evicted: u64,
     /// `Delivery` messages skipped by the sender.
     pub(crate) skipped: u64,
@@ -204,6 +204,10 @@ impl RecvQueue {
     }
 
     /// Copies what is ready in place to storage, so that the buffer of the datagram can be used again.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a socket that many peers share, whose buffer cannot wait")
+    )]
     pub(crate) fn detach(&mut self, datagram: &[u8]) {
         for position in self.ready.positions() {
             if !self.has_in_place() {
@@ -289,11 +293,13 @@ impl RecvQueue {
     }
 
     /// Bytes of `Delivery` messages that are here, as the window counts them.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn delivery_used(&self) -> usize {
         self.delivery_used
     }
 
     /// Bytes of `None` and `Order` messages in storage, as their budget counts them.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn unreliable_used(&self) -> usize {
         self.unreliable_used
     }

@@ -10,11 +10,10 @@ use super::{
     tests::{Rig, limits},
     *,
 };
-use crate::delivery::Guarantee;
-
-#[path = "../../../tests/common/contract.rs"]
-mod contract;
-use contract::{End, Promise, Sent, Yielded};
+use crate::{
+    contract::{self, End, Promise, Sent, Yielded},
+    delivery::Guarantee,
+};
 
 /// How the model tells messages of a lane apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

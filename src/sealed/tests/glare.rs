@@ -393,6 +393,23 @@ fn the_connect_deadline_does_not_cut_an_attempt_whose_answer_was_read() {
 }
 
 #[test]
+fn every_attempt_of_the_last_minute_is_recognised_in_a_mirror() {
+    let config = Config {
+        attempt_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(600),
+        ..Config::default()
+    };
+    let mut world = World::new(1, vec![(credentials("invite", 0), config)]);
+    world.to = vec![None];
+    world.connect(0);
+    let first = world.sent[0].2.clone();
+    world.run(Duration::from_secs(58));
+    world.deliver(0, &first);
+    assert_eq!(world.peers[0].drops().reflected, 1);
+    assert_eq!(world.peers[0].half_open.iter().count(), 0);
+}
+
+#[test]
 fn strangers_cost_no_more_than_their_budget() {
     let now = super::start();
     let mut bucket = Bucket::new(4, now);

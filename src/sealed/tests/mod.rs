@@ -3,6 +3,8 @@
 mod forgery;
 mod glare;
 mod handshakes;
+#[cfg(feature = "sim")]
+mod nonces;
 mod sessions;
 
 use std::{

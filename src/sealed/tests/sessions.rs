@@ -116,6 +116,30 @@ fn closing_an_unconfirmed_attempt_closes_the_session_that_comes_of_it() {
 }
 
 #[test]
+fn a_new_connect_that_takes_up_a_renewal_ends_in_time() {
+    // Silence began an attempt beside the session; it was answered, never confirmed, and outlived `close`.
+    let mut world = World::pair("paired", 3);
+    world.connect(0);
+    world.settle();
+    world.to = vec![None, None];
+    world.peers[0].connection_mut().ping(world.now);
+    world.flush(0);
+    let renewing = |world: &World| world.peers[0].dial.is_some();
+    assert!(world.run_until(Duration::from_secs(5), renewing).is_some());
+    let last =
+        |world: &World, peer| world.sent.iter().rev().find(|(_, from, _)| *from == peer).unwrap().2.clone();
+    world.flush(0);
+    world.deliver(1, &last(&world, 0));
+    world.deliver(0, &last(&world, 1));
+    world.peers[0].close(world.now, 1, b"");
+    world.flush(0);
+    assert!(matches!(&world.peers[0].dial, Some(dial) if matches!(dial.phase, super::Phase::Unconfirmed(_))));
+    world.connect(0);
+    world.run(Duration::from_secs(40));
+    assert!(matches!(last_reason(&world, 0), Some(CloseReason::HandshakeTimeout(_))), "{:?}", world.events);
+}
+
+#[test]
 fn silence_ends_the_session_without_a_word() {
     for profile in ["client", "paired"] {
         let mut world = World::pair(profile, 2);
@@ -364,16 +388,16 @@ fn keys_step_forward_in_each_direction_and_both_follow() {
             }
             world.run(ms(10));
         }
-        let by_count = [world.peers[0].epoch(), world.peers[1].epoch()];
+        let by_count = [world.peers[0].epochs().0, world.peers[1].epochs().0];
         assert!(by_count.iter().all(|epoch| (4..=9).contains(epoch)), "{profile}: {by_count:?}");
         // Without: by time.
         world.run(Duration::from_secs(60));
-        let by_time = [world.peers[0].epoch(), world.peers[1].epoch()];
+        let by_time = [world.peers[0].epochs().0, world.peers[1].epochs().0];
         assert!(by_time.iter().zip(by_count).all(|(now, then)| now - then >= 8), "{profile}: {by_time:?}");
         assert!(world.agreed());
         for (peer, other) in [(0, 1), (1, 0)] {
             let follows = world.peers[other].live.as_ref().unwrap().channel.open.epoch();
-            assert!(by_time[peer] - follows <= 1);
+            assert!(by_time[peer] - u64::from(follows) <= 1);
             assert_eq!((world.peers[peer].drops().epoch, world.peers[peer].violations()), (0, 0));
             assert_eq!(world.peers[peer].drops().unopened, 0);
         }
