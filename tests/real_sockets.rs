@@ -1,0 +1,182 @@
+//! The contract over real UDP sockets of both kinds, through the examples' relay at its worst: one datagram in five
+//! lost, others repeated, overtaken, replayed and damaged.
+
+#[path = "common/contract.rs"]
+mod contract;
+#[path = "../examples/common/relay.rs"]
+mod relay;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use contract::{End, Promise, Sent, Yielded, assert_kept, identify, payload};
+use relay::{Conditions, Counts, Relay};
+use sealgram::{Config, Endpoint, Guarantee, SealedEndpoint, SecretKey, Session, StartError, UdpLike};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const MIXED: [(Promise, Guarantee); 3] = [
+    (Promise::None, Guarantee::None),
+    (Promise::Order, Guarantee::Order),
+    (Promise::Delivery, Guarantee::Delivery),
+];
+
+#[expect(clippy::disallowed_methods, reason = "real sockets live in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the other end and the relay need the processor too")]
+fn rest() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// One direction of a game.
+#[derive(Default)]
+struct Log {
+    sent: Vec<Sent>,
+    yielded: Vec<Yielded>,
+}
+
+/// A second of messages at 100 Hz both ways, then everything that is still owed.
+fn play<U: UdpLike, S: Session>(mut ends: [Endpoint<U, S>; 2]) -> [Endpoint<U, S>; 2] {
+    ends[0].connect().unwrap();
+    let mut logs = [Log::default(), Log::default()];
+    let (began, mut tick) = (now(), 0_u64);
+    loop {
+        for side in 0..2 {
+            while let Some(message) = ends[side].recv().unwrap() {
+                let id = identify(&message).expect("a message was spoiled");
+                let (promise, _) = *MIXED.iter().find(|(_, each)| *each == message.guarantee()).unwrap();
+                logs[1 - side].yielded.push(Yielded { promise, lane: 0, id });
+            }
+            ends[side].maintain().unwrap();
+        }
+        let due = u64::try_from(began.elapsed().as_millis()).unwrap() / 10;
+        while tick < due.min(100) {
+            for (end, log) in ends.iter_mut().zip(&mut logs) {
+                for (index, (promise, guarantee)) in (0..).zip(MIXED) {
+                    let id = tick * 3 + index;
+                    // Now and then one that takes several datagrams. A `None` counts for no set.
+                    let len = if tick % 20 == 7 { 6_000 } else { 30 };
+                    end.send_payload(guarantee, &payload(id, len)).unwrap();
+                    log.sent.push(Sent { promise, lane: 0, set: id, id });
+                }
+                end.flush().unwrap();
+            }
+            tick += 1;
+        }
+        let done = tick == 100 && ends.iter().all(|end| end.queued_messages() == 0);
+        if done && logs.iter().all(|log| log.yielded.iter().any(|line| line.id == 299)) {
+            break;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "no end, {:?} {:?}",
+            ends[0].stats(),
+            ends[1].stats()
+        );
+        rest();
+    }
+    for log in &logs {
+        let kept = assert_kept(&log.sent, &log.yielded, &End::Dry { skipped: Vec::new() }, "real sockets");
+        assert_eq!((kept.sent[2], kept.yielded[2]), (100, 100));
+        assert!(kept.yielded[0] > 50, "{kept:?}");
+    }
+    assert_eq!(ends[0].handshake_hash(), ends[1].handshake_hash());
+    ends
+}
+
+/// Two sockets with the relay between them.
+fn through_the_relay() -> ([UdpSocket; 2], Relay) {
+    let sockets = [(); 2].map(|()| UdpSocket::bind((V4, 0)).unwrap());
+    let conditions = Conditions {
+        seed: 6,
+        loss: 0.2,
+        delay: Duration::from_millis(10),
+        jitter: Duration::from_millis(3),
+        duplicate: 0.1,
+        reorder: 0.1,
+        replay: 0.2,
+        corrupt: 0.1,
+    };
+    let addresses = [0, 1].map(|at: usize| sockets[at].local_addr().unwrap());
+    let relay = Relay::between(addresses, conditions).unwrap();
+    for (socket, address) in sockets.iter().zip(relay.addresses()) {
+        socket.connect(address).unwrap();
+    }
+    (sockets, relay)
+}
+
+fn assert_hard(counts: &Counts) {
+    for count in [counts.lost, counts.duplicated, counts.reordered, counts.replayed, counts.corrupted] {
+        assert!(count > 5, "{counts:?}");
+    }
+}
+
+fn sealed<U: UdpLike>(sockets: [U; 2]) -> [Endpoint<U, sealgram::Sealed>; 2] {
+    let keys = [SecretKey::generate().unwrap(), SecretKey::generate().unwrap()];
+    let [one, two] = sockets;
+    let make = |socket, own: usize| {
+        SealedEndpoint::paired(socket, &keys[own], keys[1 - own].public_key(), Config::default()).unwrap()
+    };
+    [make(one, 0), make(two, 1)]
+}
+
+fn plain<U: UdpLike>(sockets: [U; 2]) -> [Endpoint<U>; 2] {
+    sockets.map(|socket| Endpoint::plain(socket, Config::default()).unwrap())
+}
+
+fn for_mio(socket: UdpSocket) -> mio::net::UdpSocket {
+    socket.set_nonblocking(true).unwrap();
+    mio::net::UdpSocket::from_std(socket)
+}
+
+/// What the relay repeated and damaged was dropped, and counted.
+fn assert_counted<U: UdpLike, S: Session>(ends: &[Endpoint<U, S>; 2]) {
+    let drops = ends.each_ref().map(|end| end.stats().drops);
+    assert!(
+        drops.iter().all(|drops| drops.unopened + drops.handshake > 5 && drops.duplicate > 5),
+        "{drops:?}"
+    );
+}
+
+#[test]
+fn std_sockets_keep_the_contract_sealed_through_the_worst_relay() {
+    let (sockets, relay) = through_the_relay();
+    assert_counted(&play(sealed(sockets)));
+    assert_hard(&relay.counts());
+}
+
+#[test]
+fn std_sockets_keep_the_contract_plain_through_the_worst_relay() {
+    let (sockets, relay) = through_the_relay();
+    assert_counted(&play(plain(sockets)));
+    assert_hard(&relay.counts());
+}
+
+#[test]
+fn mio_sockets_keep_the_contract_sealed_through_the_worst_relay() {
+    let (sockets, relay) = through_the_relay();
+    assert_counted(&play(sealed(sockets.map(for_mio))));
+    assert_hard(&relay.counts());
+}
+
+#[test]
+fn mio_sockets_keep_the_contract_plain_through_the_worst_relay() {
+    let (sockets, relay) = through_the_relay();
+    assert_counted(&play(plain(sockets.map(for_mio))));
+    assert_hard(&relay.counts());
+}
+
+#[test]
+fn both_families_carry_a_session() -> Result<(), StartError> {
+    for ip in [V4, IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        // A machine may be without the second.
+        let Ok(one) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
+        let two = UdpSocket::bind(SocketAddr::new(ip, 0)).map_err(StartError::Socket)?;
+        one.connect(two.local_addr().map_err(StartError::Socket)?).map_err(StartError::Socket)?;
+        two.connect(one.local_addr().map_err(StartError::Socket)?).map_err(StartError::Socket)?;
+        play(sealed([one, two]));
+    }
+    Ok(())
+}
