@@ -8,6 +8,7 @@ pub(crate) mod pack;
 pub(crate) mod ranges;
 pub(crate) mod recovery;
 pub(crate) mod recv;
+pub(crate) mod resend;
 pub(crate) mod rtt;
 pub(crate) mod send;
 pub(crate) mod send_lane;
