@@ -45,7 +45,8 @@ pub struct Config {
     pub handshake_bytes: u16,
     /// Largest `Delivery` message, in bytes. 1 to 16 MiB; the smaller of the two sides counts. Default 1 MiB.
     pub max_message_bytes: u32,
-    /// Largest `None` or `Order` message, in bytes. 1 to `max_message_bytes`. Default 64 KiB.
+    /// Largest `None` or `Order` message that is sent or taken, in bytes; the peer is not told, and a longer one from it
+    /// is dropped. 1 to `max_message_bytes`. Default 64 KiB.
     pub max_unreliable_bytes: u32,
     /// Most fragments that one message may be cut into. 1 to 65,535; the smaller of the two sides counts.
     /// Default 65,535.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the frozen vectors a second time, from the text of PROTOCOL.md alone, and compares.
+"""Makes the frozen vectors, and the examples in PROTOCOL.md, a second time from its text alone, and compares.
 
 Needs Python 3.9 and the `cryptography` package (X25519 and ChaCha20-Poly1305; all else is written out here).
 Shares no code with the crate: what both agree on was understood twice. Run it as `python3 vectors/check.py`.
@@ -244,6 +244,124 @@ def check_packets(file):
             secret = expand(secret, b"next")
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def plain_datagrams():
+    """The four examples of "Plain endpoint"."""
+    caller, called = 0x1112131415161718, 0x2122232425262728
+    opening = [(1, caller, 0), (2, called, caller), (3, caller, called)]
+    rests = [struct.pack("<QBBQQ", 0, kind, 1, own, peer) + hello(False) for kind, own, peer in opening]
+    rests.append(struct.pack("<QI", called, 7) + b"\x01")
+    label = b"sealgram/1 plain" + bytes([4]) + b"game"
+    return [struct.pack("<I", crc32c(label + rest)) + rest for rest in rests]
+
+
+class Cursor:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, length):
+        part = self.data[self.at : self.at + length]
+        if len(part) != length:
+            raise ValueError("too short")
+        self.at += length
+        return part
+
+    def u8(self):
+        return self.take(1)[0]
+
+    def varint(self):
+        value = shift = 0
+        while True:
+            byte = self.u8()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if (byte == 0 and shift > 7) or value > (1 << 62) - 1:
+                    raise ValueError("not the shortest form, or too large")
+                return value
+
+
+def read_message(kind, cursor, state):
+    """One message frame: (guarantee, lane, set, base, index, id, offset, total, bytes)."""
+    guarantee = ("None", "Order", "Delivery")[kind >> 5 & 3]
+    lane = cursor.u8() if kind & 2 else state["lane"]
+    extras = cursor.u8() if kind & 1 else 0
+    last = state["last"] if state["last"] and state["last"][0] == lane else None
+    form = kind >> 2 & 3
+    number = base = index = None
+    if guarantee == "Order" and form == 0:
+        number, base = cursor.varint(), cursor.varint()
+    elif guarantee == "Delivery" and form == 0:
+        index = cursor.varint()
+        base = index - cursor.varint()
+        zigzag = cursor.varint()
+        number = index + (zigzag >> 1 if zigzag % 2 == 0 else -(zigzag + 1 >> 1))
+    elif guarantee != "None":
+        number, base = (last[1], last[2]) if form == 2 else (last[1] + 1, last[3])
+        index = last[3] if guarantee == "Delivery" else None
+    name = cursor.varint() if extras & 1 else None
+    if extras & 2:
+        cursor.varint()
+    offset, total = (cursor.varint(), cursor.varint()) if kind & 16 else (None, None)
+    data = cursor.take(cursor.varint())
+    state["lane"] = lane
+    if guarantee != "None":
+        same = last and last[1:3] == (number, base)
+        following = index + 1 if guarantee == "Delivery" else last[3] if same else base
+        state["last"] = (lane, number, base, following)
+    return guarantee, lane, number, base, index, name, offset, total, data
+
+
+def read_ack(cursor):
+    high, delay, more = cursor.varint(), cursor.varint(), cursor.varint()
+    low = high - cursor.varint()
+    ranges = [(low, high)]
+    for _ in range(more):
+        high = low - cursor.varint() - 2
+        low = high - cursor.varint()
+        ranges.append((low, high))
+    return delay * 8, ranges
+
+
+def check_text(text):
+    """The examples with bytes in PROTOCOL.md."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    columns = "".join(text.split())
+    for datagram in plain_datagrams():
+        same("plain example in the text", datagram.hex() in columns, True)
+
+    at = text.index("One payload, frame by frame:")
+    frames = []
+    for line in text[at:].split("\n\n")[1].splitlines():
+        frames.append(bytes.fromhex(line.strip().split("  ")[0]))
+    cursor, state, read = Cursor(b"".join(frames)), {"lane": 0, "last": None}, []
+    while cursor.at < len(cursor.data):
+        kind = cursor.u8()
+        if kind == 0:
+            same("padding", cursor.take(len(cursor.data) - cursor.at).strip(b"\x00"), "")
+        elif kind >= 0x80:
+            read.append(read_message(kind, cursor, state))
+    same("message examples", read, [
+        ("Order", 0, 70, 20, None, None, None, None, b"x"),
+        ("Order", 0, 71, 20, None, None, None, None, b"y"),
+        ("Delivery", 0, 72, 20, 20, None, None, None, b"z"),
+        ("Delivery", 0, 72, 20, 21, None, None, None, b"{"),
+        ("None", 5, None, None, None, 9, None, None, b"|"),
+        ("Delivery", 5, 0, 0, 0, None, None, None, b"}"),
+        ("Delivery", 0, 73, 22, 22, None, 1000, 1002, b"\x01\x02"),
+    ])
+    ack = next(line for line in lines if line.startswith("02 e8 07"))
+    same("ACK example", read_ack(Cursor(bytes.fromhex(ack)[1:])), (800, [(900, 1000), (500, 600), (0, 3)]))
+
+
 handshakes = json.loads((HERE / "handshakes.json").read_text())
 packets = json.loads((HERE / "packets.json").read_text())
 same("profiles", sorted(PROFILES), sorted(entry["profile"] for entry in handshakes["profiles"]))
@@ -253,4 +371,10 @@ paired = next(entry for entry in handshakes["profiles"] if entry["profile"] == "
 for field, value in packets["session"].items():
     same(field, paired[field], value)
 check_packets(packets)
+text = (HERE.parent / "PROTOCOL.md").read_text(encoding="utf-8")
+check_text(text)
+responder = packets["directions"][1]
+epoch = responder["epochs"][2]
+for value in (responder["header_key"], epoch["key"], epoch["iv"], epoch["packets"][0]["packet"]):
+    same("packet example in the text", value in "".join(text.split()), True)
 print(f"{checked} values agree")

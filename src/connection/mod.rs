@@ -245,6 +245,12 @@ impl Connection {
         self.sent.skipped()
     }
 
+    /// Packets sent, and things they carried, that are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        self.sent.remembered()
+    }
+
     /// Makes this end acknowledge a number that never came.
     #[cfg(test)]
     pub(crate) fn invent(&mut self, now: Instant, number: u64) {

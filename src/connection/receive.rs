@@ -53,7 +53,7 @@ impl Connection {
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received::default();
-        let mut eliciting = false;
+        let (mut eliciting, mut challenged) = (false, false);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
             let frame = frame.map_err(|_| Violation::Malformed)?;
@@ -75,7 +75,10 @@ impl Connection {
                         Answer::Have => Reply::Have { lane, index },
                     });
                 }
-                Frame::PathChallenge(data) => self.reply(Reply::PathResponse(data)),
+                // One answer a packet, so that nobody gets more of them than packets he sent.
+                Frame::PathChallenge(data) if !std::mem::replace(&mut challenged, true) => {
+                    self.reply(Reply::PathResponse(data));
+                }
                 Frame::Confirm { .. } => received.confirm = true,
                 Frame::Close { code, reason } => {
                     received.close = Some(Closing { code, reference: reason.first_chunk().copied() });
@@ -85,6 +88,7 @@ impl Connection {
                 | Frame::Window { lane: Some(_), .. }
                 | Frame::Skipped { .. }
                 | Frame::Have { .. }
+                | Frame::PathChallenge(_)
                 | Frame::PathResponse(_)
                 | Frame::NewCid { .. }
                 | Frame::Redirect { .. } => {}

@@ -14,6 +14,11 @@ use crate::{
     contract::{self, End, Promise, Sent, Yielded},
     delivery::{Guarantee, MessageId, recv::Place},
     error::SendError,
+    wire::{
+        codec::Writer,
+        frame::{self, Frame},
+        message::Context,
+    },
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -393,6 +398,19 @@ fn an_acknowledgement_of_what_was_never_sent_is_a_violation() {
 }
 
 #[test]
+fn many_challenges_in_one_packet_get_one_answer() {
+    use crate::wire::frame::{Frame, Frames};
+    let mut pair = Pair::new(13, CLEAN, &Config::default());
+    pair.run(MS * 50);
+    let challenges = [&[0x09][..], &[7; 8]].concat().repeat(100);
+    pair.ends[0].receive(pair.now, 1_000, &challenges, 0).unwrap();
+    let mut room = [0; 1_180];
+    let len = pair.ends[0].transmit(pair.now, 1_000, &mut room);
+    let answers = Frames::new(&room[..len]).filter(|frame| matches!(frame, Ok(Frame::PathResponse(_))));
+    assert_eq!(answers.count(), 1);
+}
+
+#[test]
 fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
     let mut end = Connection::new(&Config::default());
     let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
@@ -521,4 +539,96 @@ proptest! {
     fn two_ends_keep_the_contract_whatever_the_network_does(plan in plans()) {
         play(&plan);
     }
+}
+
+#[test]
+fn a_small_limit_of_fragments_is_kept_whatever_is_resent() {
+    for seed in 0..60 {
+        for max_fragments in [1_u16, 2, 3, 5, 20] {
+            let config = Config { max_fragments, ..Config::default() };
+            let link = Link { loss: 300, duplicates: 20, delay_ms: 25, jitter_ms: 30 };
+            let mut pair = Pair::new(seed, link, &config);
+            let largest = pair.ends[0].send.max_len(Guarantee::Delivery);
+            for round in 0..10_usize {
+                let len = largest - (usize::try_from(pair.dice.next() % 200).unwrap()).min(largest - 1);
+                pair.ends[0].send(0, Guarantee::Delivery, &vec![1; len]).unwrap();
+                for _ in 0..pair.dice.next() % 12 {
+                    let small = usize::try_from(pair.dice.next() % 900).unwrap();
+                    pair.ends[0]
+                        .send(0, [Guarantee::None, Guarantee::Delivery][round % 2], &vec![2; small])
+                        .unwrap();
+                }
+                pair.ends[0].send(0, Guarantee::Order, &vec![3; len.min(60_000)]).unwrap();
+                pair.run(MS * 40);
+            }
+            pair.run(Duration::from_secs(20));
+            assert_eq!(pair.ends[0].queued_messages(), 0, "seed {seed}, {max_fragments}");
+        }
+    }
+}
+
+/// A peer that speaks the frames but keeps to no promise: it numbers as it likes and acknowledges nothing.
+fn hear(end: &mut Connection, now: Instant, number: &mut u64, frames: &[Frame<'_>]) {
+    let mut payload = [0; 1_200];
+    let mut writer = Writer::new(&mut payload);
+    let mut context = Context::default();
+    for frame in frames {
+        frame::encode(frame, &mut context, &mut writer).unwrap();
+    }
+    let written = writer.written();
+    end.receive(now, *number, &payload[..written], 0).unwrap();
+    // Every second number is missing, so that there is always much to acknowledge.
+    *number += 2;
+}
+
+#[test]
+fn a_peer_that_never_acknowledges_does_not_fill_our_memory() {
+    let config = Config::default();
+    let mut pair = Pair::new(1, CLEAN, &config);
+    let (now, mut number, mut ours, mut most) = (pair.now, 0, 0, (0, 0));
+    let end = &mut pair.ends[0];
+    for step in 0..200_000_u32 {
+        let now = now + MS * (step / 10);
+        end.handle_timeout(now);
+        hear(end, now, &mut number, &[Frame::PathChallenge([7; 8])]);
+        end.flush();
+        while end.transmit(now, ours, &mut [0; 1_180]) > 0 {
+            ours += 1;
+        }
+        most = most.max(end.remembered());
+    }
+    assert!(ours > 100_000, "every challenge was answered: {ours}");
+    assert!(most.0 <= 4_096 + config.flight_bytes / 16, "{most:?} of {ours} packets");
+    assert!(most.1 <= most.0 * 2, "{most:?}");
+}
+
+#[test]
+fn what_was_forgotten_to_make_room_is_sent_again() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    let (start, mut number, mut ours) = (pair.now, 0, 1);
+    let end = &mut pair.ends[0];
+    let mut room = [0; 1_180];
+    let mut sent = Vec::new();
+    end.send(0, Guarantee::Delivery, b"do not lose me").unwrap();
+    end.flush();
+    assert!(end.transmit(start, 0, &mut room) > 0);
+    let mut pump = |end: &mut Connection, now: Instant| {
+        end.flush();
+        while let len @ 1.. = end.transmit(now, ours, &mut room) {
+            sent.extend(room[..len].windows(14).filter(|bytes| bytes == b"do not lose me").map(|_| ours));
+            ours += 1;
+        }
+    };
+    for step in 0..20_000_u32 {
+        let now = start + MS * (step / 100);
+        hear(end, now, &mut number, &[Frame::PathChallenge([7; 8])]);
+        pump(end, now);
+    }
+    // The flight is full of answers that nobody acknowledges: the next probe carries it.
+    let later = start + Duration::from_secs(3);
+    end.handle_timeout(later);
+    pump(end, later);
+    assert!(!sent.is_empty() && sent[0] >= 8_000, "{sent:?}");
+    // And it still counts as one message that waits for its acknowledgement.
+    assert_eq!(end.queued_messages(), 1);
 }

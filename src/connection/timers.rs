@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Connection;
-use crate::delivery::recovery::{Content, Fate};
+use crate::delivery::{
+    recovery::{Content, Fate},
+    send::SendQueue,
+};
 
 /// A session without messages for so long gives its buffers back.
 const IDLE_BEFORE_REST: Duration = Duration::from_secs(5);
@@ -23,16 +26,18 @@ impl Connection {
             return;
         }
         let Self { sent, send, window_due, .. } = self;
-        let probes = sent.handle_timeout(now, |content, fate| match (content, fate) {
-            (Content::Part { .. }, _) => send.settle_content(content, fate),
-            (Content::Window, Fate::Lost) => *window_due = true,
-            _ => {}
-        });
+        let probes = sent.handle_timeout(now, |content, fate| give_back(send, window_due, content, fate));
         self.probes = self.probes.max(probes);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
             self.rest();
         }
+    }
+
+    /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
+    pub(super) fn forget_oldest(&mut self, now: Instant) {
+        let Self { sent, send, window_due, .. } = self;
+        sent.make_room(now, |content, fate| give_back(send, window_due, content, fate));
     }
 
     /// Gives back memory that an idle session does not need.
@@ -46,5 +51,14 @@ impl Connection {
             self.replies.shrink_to_fit();
             self.busy_at = None;
         }
+    }
+}
+
+/// What a lost packet carried goes back to where it came from.
+fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate) {
+    match (content, fate) {
+        (Content::Part { .. }, _) => send.settle_content(content, fate),
+        (Content::Window, Fate::Lost) => *window_due = true,
+        _ => {}
     }
 }

@@ -33,6 +33,7 @@ impl Connection {
             return 0;
         }
         self.sent.align(now, number);
+        self.forget_oldest(now);
         let len = room.len().min(self.capacity);
         let mut writer = Writer::new(room.get_mut(..len).unwrap_or_default());
         let mut context = Context::default();

@@ -1,4 +1,4 @@
-//! Sealed packets: a masked word of epoch and number, the ciphertext, the tag. PROTOCOL.md, "Sealed packets". Must not
+//! Sealed packets: a masked word of epoch and number, the ciphertext, the tag. PROTOCOL.md, "Packets". Must not
 //! know frames, addresses or clocks. No number is sealed twice, no packet is opened twice, and nothing changes by a
 //! packet whose tag does not verify.
 
@@ -385,9 +385,9 @@ mod tests {
 
     /// Two ends, and a second sealer with the same keys, for a peer that breaks the rules on purpose.
     struct Rig {
-        seal: SealKey,
-        evil: SealKey,
-        open: OpenKeys,
+        seal: Box<SealKey>,
+        evil: Box<SealKey>,
+        open: Box<OpenKeys>,
         start: Instant,
     }
 

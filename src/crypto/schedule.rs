@@ -48,13 +48,14 @@ impl Traffic {
     }
 }
 
-/// A session's keys, one way each, and what it shows to the application.
+/// A session's keys, one way each, and what it shows to the application. The keys stay where they were made until they
+/// are wiped: a session that moves from an attempt to its life would leave copies of them behind.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    pub(crate) seal: SealKey,
-    pub(crate) open: OpenKeys,
+    pub(crate) seal: Box<SealKey>,
+    pub(crate) open: Box<OpenKeys>,
     /// Secret of the session, the same on both sides; released to the application once the session is confirmed.
-    pub(crate) exporter: Secret<32>,
+    pub(crate) exporter: Box<Secret<32>>,
     /// The handshake hash, the same on both sides. Public.
     pub(crate) hash: [u8; 32],
 }
@@ -63,13 +64,13 @@ impl Channel {
     /// The keys of `side`.
     pub(crate) fn derive(split: Split, side: Side) -> Self {
         let Split { i2r, r2i, hash } = split;
-        let exporter = hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), &hash, &[1]]);
+        let exporter = Box::new(hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), &hash, &[1]]));
         let (out, into) = match side {
             Side::Initiator => (i2r, r2i),
             Side::Responder => (r2i, i2r),
         };
-        let seal = SealKey::new(Traffic::first(&out, &hash));
-        let open = OpenKeys::new(&Traffic::first(&into, &hash));
+        let seal = Box::new(SealKey::new(Traffic::first(&out, &hash)));
+        let open = Box::new(OpenKeys::new(&Traffic::first(&into, &hash)));
         Self { seal, open, exporter, hash }
     }
 }

@@ -2,11 +2,13 @@
 //! addresses; takes `now` as an argument.
 
 pub(crate) mod ack;
+mod content;
 pub(crate) mod outgoing;
 pub(crate) mod pack;
 pub(crate) mod ranges;
 pub(crate) mod recovery;
 pub(crate) mod recv;
+pub(crate) mod resend;
 pub(crate) mod rtt;
 pub(crate) mod send;
 pub(crate) mod send_lane;

@@ -22,7 +22,7 @@ pub(crate) struct Packed {
 
 /// Whether packing may go on in this packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// The message (or this lane) has nothing more that may be sent.
     Done,
     /// There is more, but the packet has no room for it.
@@ -30,7 +30,7 @@ enum Next {
 }
 
 /// A packet under construction.
-struct Packet<'p, 'b> {
+pub(super) struct Packet<'p, 'b> {
     writer: &'p mut Writer<'b>,
     context: &'p mut Context,
     sent: &'p mut SentPackets,
@@ -57,32 +57,6 @@ impl SendQueue {
             }
         }
         packet.packed
-    }
-
-    fn pack_resends(&mut self, packet: &mut Packet<'_, '_>) -> Next {
-        while let Some(&(slot, id)) = self.resends.front() {
-            let Some(message) = self.slab.named(slot, id) else {
-                self.resends.pop_front();
-                continue;
-            };
-            // An empty message has no bytes to stand in the ranges.
-            let first = message.resend.iter().next();
-            let Some(part) = first.or_else(|| message.bytes.is_empty().then_some(0..0)) else {
-                message.resending = false;
-                self.resends.pop_front();
-                continue;
-            };
-            let (start, end) = (usize::try_from(part.start), usize::try_from(part.end));
-            let range = (start.unwrap_or(usize::MAX), end.unwrap_or(usize::MAX));
-            let Some((from, to)) = packet.put(slot, message, range) else { return Next::Full };
-            self.resent_parts = self.resent_parts.saturating_add(1);
-            message.resend.remove(u64::from(from)..u64::from(to));
-            if message.resend.is_empty() {
-                message.resending = false;
-                self.resends.pop_front();
-            }
-        }
-        Next::Done
     }
 
     fn pack_lane(&mut self, at: usize, packet: &mut Packet<'_, '_>) -> Next {
@@ -191,7 +165,7 @@ impl Packet<'_, '_> {
     }
 
     /// Writes one frame with as much of `start..end` of the message as fits; gives the range it carries.
-    fn put(&mut self, slot: u32, message: &Outgoing, range: (usize, usize)) -> Option<(u32, u32)> {
+    pub(super) fn put(&mut self, slot: u32, message: &Outgoing, range: (usize, usize)) -> Option<(u32, u32)> {
         let (from, to) = self.plan(message, range)?;
         message::encode(&frame(message, from, to)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;

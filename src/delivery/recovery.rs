@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use super::content::{Content, Fate};
 use super::rtt::Rtt;
 use crate::{config::Config, error::Violation};
 
@@ -21,24 +22,9 @@ const REORDERING_MOST: u64 = 64;
 const SKIPS_REMEMBERED: usize = 16;
 /// A lost packet is remembered this long, to notice that it was only late.
 const LOST_MEMORY: Duration = Duration::from_secs(1);
-
-/// Something that a packet carried and that must be known to have arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// Bytes `offset..offset + len` of the message in `slot`, if it still is message `id`.
-    Part { slot: u32, id: u64, offset: u32, len: u32 },
-    /// An ACK frame that named `largest`.
-    Ack { largest: u64 },
-    /// A WINDOW frame of the session.
-    Window,
-}
-
-/// What became of a packet's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Acked,
-    Lost,
-}
+/// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
+const MOST_REMEMBERED: usize = 4_096;
+const LEAST_BYTES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -90,6 +76,8 @@ pub(crate) struct SentPackets {
     pub(crate) rtt: Rtt,
     ack_delay: Duration,
     max_pto: Duration,
+    /// Packets remembered at most.
+    most: usize,
     /// Parts of packets that were taken for lost and arrived after all.
     pub(crate) late_parts: u64,
 }
@@ -113,6 +101,7 @@ impl SentPackets {
             rtt: Rtt::new(config.initial_rtt),
             ack_delay: Duration::from_millis(25),
             max_pto: config.max_pto,
+            most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
             late_parts: 0,
         }
     }
@@ -227,8 +216,11 @@ impl SentPackets {
         if newly {
             self.probes = 0;
         }
-        self.detect_losses(now, &mut settle);
-        self.pop_settled(now);
+        // Else only time can make a loss, and `loss_at` sees to that.
+        if newly || grew {
+            self.detect_losses(now, &mut settle);
+            self.pop_settled(now);
+        }
         Ok(newly)
     }
 
@@ -251,7 +243,9 @@ impl SentPackets {
             let contents = packet.contents(self.contents_first);
             let was = packet.state;
             packet.state = State::Settled;
-            if !packet.eliciting && packet.contents == 0 {
+            // What was acknowledged before has nothing to tell again, however often the peer repeats it.
+            let known = packet.eliciting && was == State::Settled;
+            if known || (!packet.eliciting && packet.contents == 0) {
                 continue;
             }
             for &content in self.contents.range(contents) {
@@ -295,22 +289,35 @@ impl SentPackets {
         let Some(span) = largest.checked_sub(self.first) else { return };
         let span = usize::try_from(span).unwrap_or(usize::MAX).min(self.packets.len());
         let delay = self.rtt.loss_delay() + self.reordering_time;
-        for (number, packet) in (self.first..).zip(self.packets.range_mut(..span)) {
-            let contents = packet.contents(self.contents_first);
-            if packet.state != State::Flying {
-                continue;
-            }
-            let due = packet.sent + delay;
+        for (number, at) in (self.first..).zip(0..span) {
+            let flying = self.packets.get(at).filter(|packet| packet.state == State::Flying);
+            let Some(due) = flying.map(|packet| packet.sent + delay) else { continue };
             if due > now && largest - number < self.reordering_packets {
                 self.loss_at = Some(self.loss_at.map_or(due, |earlier| earlier.min(due)));
                 continue;
             }
-            packet.state = State::Lost(now);
-            self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
-            self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-            for &content in self.contents.range(contents) {
-                settle(content, Fate::Lost);
-            }
+            self.lose(now, at, settle);
+        }
+    }
+
+    /// Takes a packet out of the flight, if it is there, and hands its contents back for another try.
+    fn lose(&mut self, now: Instant, at: usize, settle: &mut impl FnMut(Content, Fate)) -> bool {
+        let flying = self.packets.get_mut(at).filter(|packet| packet.state == State::Flying);
+        let Some(packet) = flying else { return false };
+        packet.state = State::Lost(now);
+        self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
+        self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
+        let contents = packet.contents(self.contents_first);
+        self.contents.range(contents).for_each(|&content| settle(content, Fate::Lost));
+        true
+    }
+
+    /// Makes room for the next packet: a peer that asks and asks but acknowledges nothing must not make us remember
+    /// every answer. The oldest packets count as lost and are forgotten.
+    pub(crate) fn make_room(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate)) {
+        while self.packets.len() >= self.most {
+            self.lose(now, 0, &mut settle);
+            self.pop_front();
         }
     }
 
@@ -325,11 +332,15 @@ impl SentPackets {
             if !done {
                 break;
             }
-            self.contents.drain(..packet.contents as usize);
-            self.contents_first += u64::from(packet.contents);
-            self.packets.pop_front();
-            self.first += 1;
+            self.pop_front();
         }
+    }
+
+    fn pop_front(&mut self) {
+        let Some(packet) = self.packets.pop_front() else { return };
+        self.contents.drain(..packet.contents as usize);
+        self.contents_first += u64::from(packet.contents);
+        self.first += 1;
     }
 
     /// When something is due: a loss to be declared or a probe to be sent.
@@ -364,22 +375,18 @@ impl SentPackets {
     /// Hands the contents of the two oldest flying packets back for another try, and takes them out of the flight.
     fn repeat_oldest(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate)) {
         let mut left = 2;
-        for packet in &mut self.packets {
-            let contents = packet.contents(self.contents_first);
-            if packet.state != State::Flying {
-                continue;
-            }
-            packet.state = State::Lost(now);
-            self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
-            self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-            for &content in self.contents.range(contents) {
-                settle(content, Fate::Lost);
-            }
-            left -= 1;
+        for at in 0..self.packets.len() {
+            left -= u32::from(self.lose(now, at, settle));
             if left == 0 {
                 break;
             }
         }
+    }
+
+    /// Packets and contents remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        (self.packets.len(), self.contents.len())
     }
 
     #[cfg(test)]

@@ -259,7 +259,9 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     }
 
     /// Ends the session and tells the peer `code` and up to 64 bytes of `reason`, best effort; what is queued and not
-    /// acknowledged is lost and listed in [`Event::Closed`].
+    /// acknowledged is lost and listed in [`Event::Closed`]. Then nothing is answered until [`connect`](Self::connect).
+    ///
+    /// Codes from 0 to 0xfeff are the application's; a larger one is sent as 0xfeff.
     pub fn close(&mut self, code: u16, reason: &[u8]) {
         let now = self.environment.now();
         self.core.close(now, code, reason);

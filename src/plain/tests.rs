@@ -473,6 +473,23 @@ fn a_peer_that_breaks_the_protocol_is_closed_at_the_eighth_time() {
 }
 
 #[test]
+fn a_frame_of_sealed_sessions_is_malformed_in_a_plain_one() {
+    let path = |kind: u8| [&[kind][..], &[7; 8]].concat();
+    let new_cid = [&[0x0b, 0, 0][..], &[7; 8]].concat();
+    for bad in [vec![0x04, 0, 0], path(0x09), path(0x0a), new_cid, vec![0x0c, 1, 7]] {
+        let mut net = Net::connected(23);
+        let live = net.peers[0].live.as_ref().unwrap();
+        let (own, checksum) = (live.own, net.peers[0].checksum.clone());
+        // A PING before it does not save the packet.
+        let mut datagram = [&[0; HEADROOM][..], &[1], &bad].concat();
+        checksum.seal(own, 1_000, &mut datagram).unwrap();
+        net.deliver(0, datagram);
+        assert_eq!(net.peers[0].violations(), 1, "{bad:x?}");
+        assert!(net.peers[0].is_connected());
+    }
+}
+
+#[test]
 fn a_failing_generator_ends_the_dial_and_no_stranger_can_cause_it() {
     let mut broken = Environment::new(|| unreachable!(), Broken);
     let mut net = Net::connected(22);

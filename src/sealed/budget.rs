@@ -76,10 +76,13 @@ pub(super) const FAILING_READS: u8 = 16;
 /// How long an attempt that ended is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// Attempts remembered. No two begin within a second of each other, so these are all of a minute.
+const ATTEMPTS: usize = 64;
+
 /// Our own attempts that ended in the last minute. Whoever sends us one of their ephemeral keys holds a mirror.
 #[derive(Debug)]
 pub(super) struct OwnAttempts {
-    ring: [Option<Ended>; 16],
+    ring: [Option<Ended>; ATTEMPTS],
     next: usize,
 }
 
@@ -92,7 +95,7 @@ struct Ended {
 
 impl OwnAttempts {
     pub(super) fn new() -> Self {
-        Self { ring: [None; 16], next: 0 }
+        Self { ring: [None; ATTEMPTS], next: 0 }
     }
 
     pub(super) fn note(&mut self, now: Instant, ephemeral: [u8; 32], reference: [u8; 16]) {

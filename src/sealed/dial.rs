@@ -9,7 +9,7 @@ use rand_core::TryCryptoRng;
 use super::{
     Agreed, Failure,
     budget::{FAILING_READS, PerSecond},
-    jittered,
+    chance::jittered,
     messages::NoiseBytes,
 };
 use crate::crypto::Handshake;

@@ -52,7 +52,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(most: usize) -> Self {
-        Self { entries: Vec::new(), most, turn: 0 }
+        Self { entries: Vec::with_capacity(most), most, turn: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {

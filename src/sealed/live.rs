@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::{Agreed, Failure, jittered, random_below};
+use super::{
+    Agreed, Failure,
+    chance::{jittered, random_below},
+};
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},

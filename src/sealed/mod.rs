@@ -4,6 +4,7 @@
 //! PROTOCOL.md, "Handshake", "Simultaneous open", "Replacement".
 
 mod budget;
+mod chance;
 mod dial;
 mod half_open;
 mod handshake;
@@ -86,7 +87,7 @@ struct Carried {
 /// Receiving keys of a session that was closed: what still arrives under them is ours and means nothing any more.
 #[derive(Debug)]
 struct Drained {
-    keys: OpenKeys,
+    keys: Box<OpenKeys>,
     until: Instant,
 }
 
@@ -184,9 +185,13 @@ impl Sealed {
         }
         self.closed = None;
         self.connect_by.get_or_insert(now + self.config.connect_timeout);
-        if self.dial.is_none() {
-            self.plain_seen = false;
-            self.start_attempt(now, rng, Why::Called);
+        match &mut self.dial {
+            // What began for another reason, and outlived its session, now has somebody who waits for its end.
+            Some(dial) => dial.why = Why::Called,
+            None => {
+                self.plain_seen = false;
+                self.start_attempt(now, rng, Why::Called);
+            }
         }
         Ok(())
     }
@@ -264,21 +269,4 @@ impl Sealed {
     fn keep_previous(&self) -> Duration {
         (self.connection.pto() * 3).clamp(Duration::from_secs(1), Duration::from_secs(3))
     }
-}
-
-/// `duration` changed at random by up to so many thousandths either way.
-fn jittered<R: TryCryptoRng + ?Sized>(
-    rng: &mut R,
-    duration: Duration,
-    thousandths: u32,
-) -> Result<Duration, Failure> {
-    let factor = 1_000 - thousandths + random_below(rng, 2 * thousandths + 1)?;
-    Ok(duration * factor / 1_000)
-}
-
-/// A number below `bound`, which is small: the bias is at most `bound` in 2^32.
-fn random_below<R: TryCryptoRng + ?Sized>(rng: &mut R, bound: u32) -> Result<u32, Failure> {
-    let bytes = crypto::random::<4, _>(rng).map_err(|_| Failure::Entropy)?;
-    let scaled = u64::from(u32::from_le_bytes(bytes)) * u64::from(bound);
-    Ok(u32::try_from(scaled >> 32).unwrap_or(0))
 }

@@ -91,14 +91,15 @@ impl Sealed {
         result
     }
 
-    /// Our own unconfirmed session, then the half-open ones.
+    /// Our own unconfirmed session, then the half-open ones. A live session's key was tried before, and that of a closed
+    /// one will be.
     fn open_unconfirmed(
         &mut self,
         now: Instant,
         keep: Duration,
         datagram: &mut [u8],
     ) -> Result<Option<(u64, Agreed)>, Dropped> {
-        let mut left = MAX_OPENS - usize::from(self.live.is_some());
+        let mut left = MAX_OPENS - usize::from(self.live.is_some()) - usize::from(self.drained.is_some());
         if let Some(Dial { phase: Phase::Unconfirmed(unconfirmed), .. }) = &mut self.dial {
             left -= 1;
             match try_open(&mut unconfirmed.agreed.channel.open, now, keep, datagram) {

@@ -1,5 +1,5 @@
 //! The outgoing path, top to bottom: one datagram a call, the most urgent first. Every datagram gets a fresh number or a
-//! fresh nonce; none is ever sent twice. PROTOCOL.md, "Sending".
+//! fresh nonce; none is ever sent twice. PROTOCOL.md, "Packets".
 
 use std::time::Instant;
 

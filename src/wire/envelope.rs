@@ -1,4 +1,4 @@
-//! The body of a handshake envelope, as it is before sealing and after opening. PROTOCOL.md, "Envelope body". Knows no
+//! The body of a handshake envelope, as it is before sealing and after opening. PROTOCOL.md, "Envelope". Knows no
 //! keys; unused fields and the padding are zero, so that a body has one encoding for its length.
 
 use super::{

@@ -1,5 +1,5 @@
 //! The four bytes in front of a sealed packet, unmasked: two bits of epoch and thirty of packet number; and how a
-//! truncated number becomes a whole one. PROTOCOL.md, "Sealed packets". Knows no keys and no masks.
+//! truncated number becomes a whole one. PROTOCOL.md, "Packets". Knows no keys and no masks.
 
 use super::MAX_NUMBER;
 

@@ -1,5 +1,5 @@
 //! Bytes to values and back. Holds no keys, no clock and no state between packets; decoding never allocates by a
-//! declared length, never indexes and never panics. The layouts are those of `PROTOCOL.md`, section "Wire".
+//! declared length, never indexes and never panics. The layouts are those of PROTOCOL.md, "Numbers" to "ACK".
 
 pub(crate) mod ack;
 pub(crate) mod codec;

@@ -93,8 +93,8 @@ impl RecvQueue {
         total: u32,
     ) -> Result<(), Violation> {
         let id = frame.id.ok_or(Violation::Malformed)?;
-        if total > self.limits.max_unreliable {
-            return Err(Violation::Bound);
+        if !self.wants_unreliable(total as usize)? {
+            return Ok(());
         }
         let lane = self.lanes.open(frame.lane);
         if lane.knows_id(id) {

@@ -82,7 +82,7 @@ pub(crate) struct RecvCounters {
     pub(crate) late: u64,
     /// `None` and `Order` messages freed while fragments were missing.
     pub(crate) incomplete: u64,
-    /// Complete `None` and `Order` messages freed because memory was short.
+    /// `None` and `Order` messages longer than we take, or complete and freed because memory was short.
     pub(crate) evicted: u64,
     /// `Delivery` messages skipped by the sender.
     pub(crate) skipped: u64,

@@ -422,7 +422,7 @@ fn sizes_and_indexes_over_the_limit_are_violations() {
     let mut rig =
         Rig::new(RecvLimits { max_message: 1_000, max_unreliable: 500, window_bytes: 100_000, ..limits() });
     let bytes = long(70_000);
-    for (numbers, len) in [(delivery(0, 0, 0), 1_001), (Numbers::None, 501), (order(0, 0), 501)] {
+    for (numbers, len) in [(delivery(0, 0, 0), 1_001), (Numbers::None, 1_001), (order(0, 0), 1_001)] {
         assert_eq!(rig.insert(frame(numbers, None, Part::Whole, &bytes[..len])), Err(Violation::Bound));
         assert_eq!(rig.part(numbers, Some(1), &bytes[..len], 0..200), Err(Violation::Bound));
     }
@@ -431,6 +431,20 @@ fn sizes_and_indexes_over_the_limit_are_violations() {
     assert_eq!(rig.skip(MAX_INDEX_SPAN), Err(Violation::Bound));
     rig.whole(delivery(0, 0, MAX_INDEX_SPAN - 1), "far").unwrap();
     assert_eq!(rig.texts(), ["far"]);
+}
+
+#[test]
+fn an_unreliable_message_over_our_own_limit_is_dropped_and_blames_nobody() {
+    let mut rig = Rig::new(RecvLimits { max_message: 1_000, max_unreliable: 500, ..limits() });
+    let bytes = long(501);
+    for numbers in [Numbers::None, order(0, 0)] {
+        rig.insert(frame(numbers, None, Part::Whole, &bytes)).unwrap();
+        rig.part(numbers, Some(1), &bytes, 0..200).unwrap();
+    }
+    assert_eq!(rig.queue.counters().evicted, 4);
+    assert!(rig.log.is_empty() && rig.queue.is_idle());
+    rig.whole(order(0, 0), "short").unwrap();
+    assert_eq!(rig.texts(), ["short"]);
 }
 
 #[test]

@@ -61,8 +61,8 @@ impl RecvQueue {
         at: usize,
     ) -> Result<(), Violation> {
         let len = frame.bytes.len();
-        if len > self.limits.max_unreliable as usize {
-            return Err(Violation::Bound);
+        if !self.wants_unreliable(len)? {
+            return Ok(());
         }
         let lane = self.lanes.open(frame.lane);
         if matches!(frame.numbers, Numbers::Order { set, .. } if lane.is_stale(set)) {
@@ -92,6 +92,17 @@ impl RecvQueue {
         }
         self.ready_in_place(frame, at);
         Ok(())
+    }
+
+    /// Whether a `None` or `Order` of this length is taken at all. The peer knows the largest message, and passes it
+    /// only by breaking the protocol; it does not know what we allow ourselves below that.
+    pub(super) fn wants_unreliable(&mut self, len: usize) -> Result<bool, Violation> {
+        if len > self.limits.max_message as usize {
+            return Err(Violation::Bound);
+        }
+        let wanted = len <= self.limits.max_unreliable as usize;
+        self.counters.evicted += u64::from(!wanted);
+        Ok(wanted)
     }
 
     fn ready_in_place(&mut self, frame: &MessageFrame<'_>, at: usize) {

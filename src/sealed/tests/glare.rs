@@ -114,16 +114,77 @@ fn the_smaller_key_initiates_and_the_larger_does_not_answer() {
 
 #[test]
 fn a_decider_without_answer_gives_way_after_three_seconds() {
+    // The larger side's INITs arrive; those of the smaller side, which decides, never do.
+    for profile in SYMMETRIC {
+        let mut world = pair_with_smaller(profile, 0);
+        let init = world.said(1, 0);
+        let answers = |world: &World| world.peers[0].half_open.iter().count();
+        world.deliver(0, &init);
+        world.run(ms(2_900));
+        world.deliver(0, &init);
+        assert_eq!(answers(&world), 0, "{profile}: too soon");
+        world.run(ms(200));
+        world.deliver(0, &init);
+        assert_eq!(answers(&world), 1, "{profile}: it gives way and answers");
+        assert!(matches!(world.peers[0].dial.as_ref().unwrap().phase, Phase::GaveWay { .. }));
+        // Not confirmed within 3 s: it starts over, without that answer.
+        world.run(ms(3_100));
+        assert_eq!(answers(&world), 0);
+        assert!(matches!(world.peers[0].dial.as_ref().unwrap().phase, Phase::Sent(_)));
+        world.to = vec![Some(1), Some(0)];
+        world.settle();
+        assert_eq!((world.sessions(0), world.sessions(1)), (1, 1));
+
+        // Confirmed: that is the session.
+        let mut world = pair_with_smaller(profile, 0);
+        let init = world.said(1, 0);
+        world.deliver(0, &init);
+        world.run(ms(3_100));
+        world.deliver(0, &init);
+        world.to = vec![Some(1), Some(0)];
+        let resp = world.sent.iter().rev().find(|(_, from, _)| *from == 0).unwrap().2.clone();
+        world.deliver(1, &resp);
+        let took = world.run_until(ms(500), World::agreed);
+        assert!(took.is_some(), "{profile}");
+        assert_eq!((world.sessions(0), world.sessions(1)), (1, 1));
+    }
+}
+
+#[test]
+fn a_decider_that_read_one_init_only_does_not_give_way() {
     let mut world = pair_with_smaller("paired", 0);
-    // The larger side's INITs arrive; the smaller side's never do.
-    world.to = vec![None, Some(0)];
-    world.run(ms(2_900));
+    let init = world.said(1, 0);
+    world.run(ms(4_000));
+    world.deliver(0, &init);
     assert!(matches!(world.peers[0].dial.as_ref().unwrap().phase, Phase::Sent(_)));
-    world.run(ms(6_000));
-    assert!(matches!(world.peers[0].dial.as_ref().unwrap().phase, Phase::GaveWay { .. } | Phase::Sent(_)));
-    // Whatever it sent got lost, RESP too. Now the way is open.
-    world.to = vec![Some(1), Some(0)];
-    world.settle();
+}
+
+#[test]
+fn an_answer_to_an_earlier_attempt_ends_when_another_is_confirmed() {
+    for profile in ["paired", "paired_psk", "client_auth", "client"] {
+        let mut world = World::pair(profile, 3);
+        world.to = vec![None; 2];
+        let last = |world: &World, peer| {
+            world.sent.iter().rev().find(|(_, from, _)| *from == peer).unwrap().2.clone()
+        };
+        let mut confirms = Vec::new();
+        for _ in 0..2 {
+            world.restart(0, credentials(profile, 0), Config::default());
+            world.connect(0);
+            let init = last(&world, 0);
+            world.deliver(1, &init);
+            let resp = last(&world, 1);
+            world.deliver(0, &resp);
+            confirms.push(last(&world, 0));
+        }
+        assert_eq!(world.peers[1].half_open.iter().count(), 2);
+        world.deliver(1, &confirms[1]);
+        let hash = world.peers[1].handshake_hash();
+        assert!(hash.is_some(), "{profile}");
+        let before = world.peers[1].digest();
+        world.deliver(1, &confirms[0]);
+        assert_eq!(world.peers[1].digest(), before, "{profile}: a late CONFIRM of the attempt before");
+    }
 }
 
 #[test]
@@ -332,6 +393,23 @@ fn the_connect_deadline_does_not_cut_an_attempt_whose_answer_was_read() {
 }
 
 #[test]
+fn every_attempt_of_the_last_minute_is_recognised_in_a_mirror() {
+    let config = Config {
+        attempt_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(600),
+        ..Config::default()
+    };
+    let mut world = World::new(1, vec![(credentials("invite", 0), config)]);
+    world.to = vec![None];
+    world.connect(0);
+    let first = world.sent[0].2.clone();
+    world.run(Duration::from_secs(58));
+    world.deliver(0, &first);
+    assert_eq!(world.peers[0].drops().reflected, 1);
+    assert_eq!(world.peers[0].half_open.iter().count(), 0);
+}
+
+#[test]
 fn strangers_cost_no_more_than_their_budget() {
     let now = super::start();
     let mut bucket = Bucket::new(4, now);
@@ -413,7 +491,16 @@ fn walk(profile: &str, seed: u64) {
         world.peers[peer].connection_mut().ping(now);
         world.flush(peer);
     }
-    let took = world.run_until(Duration::from_secs(30), World::agreed);
+    // An application whose dial gave up, because it began long before, dials again.
+    let fair = world.now + Duration::from_secs(30);
+    while !world.agreed() && world.step(fair) {
+        for peer in [0, 1] {
+            if world.peers[peer].closed().is_some() {
+                world.connect(peer);
+            }
+        }
+    }
+    let took = world.agreed().then_some(());
     assert!(
         took.is_some(),
         "{profile}, seed {seed}: {:?}\n{}\n{}",
@@ -435,10 +522,12 @@ fn walk(profile: &str, seed: u64) {
     assert_eq!(world.peers[0].handshake_hash(), hash, "{profile}, seed {seed}: {:?}", world.events);
 }
 
+/// `SEALGRAM_WALKS=5000 cargo test --lib from_every_state` is the full form.
 #[test]
 fn from_every_state_the_same_session_is_reached() {
+    let walks = std::env::var("SEALGRAM_WALKS").ok().and_then(|walks| walks.parse().ok()).unwrap_or(80);
     for profile in SYMMETRIC {
-        for seed in 0..400 {
+        for seed in 0..walks {
             walk(profile, seed);
         }
     }

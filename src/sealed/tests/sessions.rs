@@ -116,6 +116,30 @@ fn closing_an_unconfirmed_attempt_closes_the_session_that_comes_of_it() {
 }
 
 #[test]
+fn a_new_connect_that_takes_up_a_renewal_ends_in_time() {
+    // Silence began an attempt beside the session; it was answered, never confirmed, and outlived `close`.
+    let mut world = World::pair("paired", 3);
+    world.connect(0);
+    world.settle();
+    world.to = vec![None, None];
+    world.peers[0].connection_mut().ping(world.now);
+    world.flush(0);
+    let renewing = |world: &World| world.peers[0].dial.is_some();
+    assert!(world.run_until(Duration::from_secs(5), renewing).is_some());
+    let last =
+        |world: &World, peer| world.sent.iter().rev().find(|(_, from, _)| *from == peer).unwrap().2.clone();
+    world.flush(0);
+    world.deliver(1, &last(&world, 0));
+    world.deliver(0, &last(&world, 1));
+    world.peers[0].close(world.now, 1, b"");
+    world.flush(0);
+    assert!(matches!(&world.peers[0].dial, Some(dial) if matches!(dial.phase, super::Phase::Unconfirmed(_))));
+    world.connect(0);
+    world.run(Duration::from_secs(40));
+    assert!(matches!(last_reason(&world, 0), Some(CloseReason::HandshakeTimeout(_))), "{:?}", world.events);
+}
+
+#[test]
 fn silence_ends_the_session_without_a_word() {
     for profile in ["client", "paired"] {
         let mut world = World::pair(profile, 2);
@@ -577,4 +601,42 @@ fn a_session_has_a_role_for_each_side() {
     world.settle();
     assert_eq!(world.peers[0].live.as_ref().unwrap().side, Side::Initiator);
     assert_eq!(world.peers[1].live.as_ref().unwrap().side, Side::Responder);
+}
+
+#[test]
+fn the_idle_timeout_does_not_cut_a_renewal_whose_answer_was_read() {
+    let config = || Config { idle_timeout: Duration::from_secs(3), ..Config::default() };
+    let mut world =
+        World::new(6, vec![(credentials("paired", 0), config()), (credentials("paired", 1), config())]);
+    world.connect(0);
+    world.settle();
+    world.run(ms(200));
+    // The peer restarts and only listens; its RESP arrives just before the old session times out.
+    world.restart(1, credentials("paired", 1), config());
+    world.to = vec![None; 2];
+    let owed = world.owe(0, 1);
+    world.peers[0].connection_mut().ping(world.now);
+    world.peers[0].connection_mut().flush();
+    world.flush(0);
+    assert!(world.run_until(ms(2_900), |world| world.peers[0].dial.is_some()).is_some());
+    let init = world.sent.iter().rev().find(|(_, _, datagram)| datagram.len() == 1_200);
+    let init = match init {
+        Some((_, 0, init)) => init.clone(),
+        _ => panic!("no INIT"),
+    };
+    world.deliver(1, &init);
+    let resp = world.sent.last().unwrap().2.clone();
+    world.deliver(0, &resp);
+    world.run(ms(3_100));
+    assert!(!world.peers[0].is_connected());
+    assert_eq!(last_reason(&world, 0), None, "it may yet be renewed");
+    world.to = vec![Some(1), Some(0)];
+    world.settle();
+    let Some(Event::PeerReconnected { undelivered, .. }) = world.events[0].last() else { panic!() };
+    assert_eq!(*undelivered, owed);
+
+    // And if nothing comes of it, the reason is that of the session.
+    world.to = vec![None; 2];
+    world.run(Duration::from_secs(40));
+    assert_eq!(last_reason(&world, 0), Some(CloseReason::TimedOut));
 }
