@@ -95,6 +95,7 @@ impl Connection {
             }
         }
         // 4. Only what was taken is acknowledged.
+        self.seen.note(number);
         self.acks.on_packet(now, number, eliciting, self.config.ack_delay);
         if received.confirm {
             self.acks.hurry(now);

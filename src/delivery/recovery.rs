@@ -12,7 +12,7 @@ use std::{
 
 pub(crate) use super::content::{Content, Fate};
 use super::rtt::Rtt;
-use crate::{config::Config, error::Violation};
+use crate::{config::Config, error::Violation, stats::Packets};
 
 /// Packets by which a later one may overtake before the earlier counts as lost (RFC 9002, 6.1.1), at first.
 const REORDERING_FIRST: u64 = 3;
@@ -80,6 +80,8 @@ pub(crate) struct SentPackets {
     most: usize,
     /// Parts of packets that were taken for lost and arrived after all.
     pub(crate) late_parts: u64,
+    /// The sender's half of what the statistics say.
+    pub(crate) counted: Packets,
 }
 
 impl SentPackets {
@@ -103,6 +105,7 @@ impl SentPackets {
             max_pto: config.max_pto,
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
             late_parts: 0,
+            counted: Packets::default(),
         }
     }
 
@@ -167,6 +170,7 @@ impl SentPackets {
         if eliciting {
             self.flight_bytes += bytes as usize;
             self.eliciting_in_flight += 1;
+            self.counted.sent += 1;
             self.last_eliciting = Some(now);
         }
         self.push(now, bytes, contents, eliciting);
@@ -255,6 +259,7 @@ impl SentPackets {
                 State::Flying => {
                     self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                     self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
+                    self.counted.acked += 1;
                     newly = true;
                     *sample =
                         (*sample).max(Some((range.start().max(&self.first) + offset as u64, packet.sent)));
@@ -262,6 +267,8 @@ impl SentPackets {
                 State::Lost(since) => {
                     newly = true;
                     let parts = self.contents.range(packet.contents(self.contents_first));
+                    self.counted.acked += 1;
+                    self.counted.late += 1;
                     self.late_parts +=
                         parts.filter(|content| matches!(content, Content::Part { .. })).count() as u64;
                     late = Some((range.start().max(&self.first) + offset as u64, since));
@@ -305,6 +312,7 @@ impl SentPackets {
         let flying = self.packets.get_mut(at).filter(|packet| packet.state == State::Flying);
         let Some(packet) = flying else { return false };
         packet.state = State::Lost(now);
+        self.counted.lost += 1;
         self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
         self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
         let contents = packet.contents(self.contents_first);

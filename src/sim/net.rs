@@ -165,7 +165,7 @@ impl Net {
     /// [`set_link`](Self::set_link) at a time to come, counted from the network's beginning: a path whose largest
     /// packet shrinks in mid-session, say. In the past it happens now.
     pub fn set_link_at(&self, at: Duration, from: SocketAddr, to: SocketAddr, link: Link) {
-        self.state().plan(nanos(at), Change::Link(from, to, link));
+        self.state().plan(nanos(at), Change::Link(from, to, Box::new(link)));
     }
 
     /// Puts a node behind a [`Nat`], or with [`Nat::default`] in the open. Ports and permissions that it had are void:

@@ -46,7 +46,7 @@ pub(super) struct State {
 /// A change that was put down for later.
 #[derive(Debug)]
 pub(super) enum Change {
-    Link(SocketAddr, SocketAddr, Link),
+    Link(SocketAddr, SocketAddr, Box<Link>),
     Rebind(SocketAddr),
 }
 
@@ -153,7 +153,9 @@ impl State {
         loop {
             let arrival = self.under_way.peek().map(|Reverse(first)| first.due);
             let change = self.changes.first_key_value().map(|((at, _), _)| *at);
-            let Some(next) = arrival.into_iter().chain(change).min().filter(|next| *next <= to) else { break };
+            let Some(next) = arrival.into_iter().chain(change).min().filter(|next| *next <= to) else {
+                break;
+            };
             self.now = self.now.max(next);
             if change == Some(next) {
                 self.change();
@@ -173,7 +175,7 @@ impl State {
 
     fn change(&mut self) {
         match self.changes.pop_first() {
-            Some((_, Change::Link(from, to, link))) => self.set_link(from, to, link),
+            Some((_, Change::Link(from, to, link))) => self.set_link(from, to, *link),
             Some((_, Change::Rebind(node))) => self.nats.rebind(node),
             None => {}
         }
