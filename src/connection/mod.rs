@@ -75,7 +75,6 @@ pub(crate) struct Connection {
     /// When messages or parts of them last moved; `None` once memory was given back.
     busy_at: Option<Instant>,
     /// What earlier sessions counted.
-    late_parts_before: u64,
     stale_before: u64,
     duplicates_before: u64,
 }
@@ -101,7 +100,6 @@ impl Connection {
             last_ack_ping: None,
             refused: Vec::new(),
             busy_at: None,
-            late_parts_before: 0,
             stale_before: 0,
             duplicates_before: 0,
         }
@@ -143,7 +141,6 @@ impl Connection {
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let undelivered = self.send.end_session();
-        self.late_parts_before = self.late_parts_before.saturating_add(self.sent.late_parts);
         let config = self.config.clone();
         self.acks = Acks::default();
         self.sent = SentPackets::new(&config, 0);
@@ -300,7 +297,7 @@ impl Connection {
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
-        stats.spurious_resends = self.late_parts_before.saturating_add(self.sent.late_parts);
+        stats.spurious_resends = self.send.repeats.needless;
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
         stats.flight_bytes = self.sent.flight_bytes() as u64;
