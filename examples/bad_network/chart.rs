@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use plotters::coord::combinators::IntoLogRange;
 use plotters::prelude::*;
 use sealgram::Guarantee;
 
@@ -20,6 +19,8 @@ pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(120, 80, 160),
     RGBColor(90, 90, 90),
 ];
+/// Of the lines behind.
+pub(crate) const GRID: RGBColor = RGBColor(225, 225, 225);
 const SHARES: [(&str, f64); 3] =
     [("half arrive within", 0.5), ("99 % arrive within", 0.99), ("99.9 % arrive within", 0.999)];
 
@@ -30,7 +31,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
         .filter(|row| row.task.network.kind == Kind::Alone && row.task.guarantee == Guarantee::Delivery)
         .collect();
     let delays = || rows.iter().flat_map(|row| SHARES.map(|(_, share)| row.percentile(share))).flatten();
-    let most = delays().fold(100.0, f64::max) * 1.2;
+    let most = delays().fold(100.0, f64::max) * 1.1;
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     for (panel, (title, share)) in area.split_evenly((1, SHARES.len())).iter().zip(SHARES) {
@@ -39,15 +40,18 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
             .margin(8)
             .x_label_area_size(40)
             .y_label_area_size(48)
-            .build_cartesian_2d(0.0..21.0, (20.0..most).log_scale())?;
+            .build_cartesian_2d(0.0..21.0, 0.0..most)?;
         chart
             .configure_mesh()
             .x_desc("datagrams lost, %")
             .y_desc("ms")
             .x_labels(5)
+            .y_labels(8)
+            .disable_x_mesh()
+            .bold_line_style(GRID)
             .x_label_formatter(&|loss| format!("{loss:.0}"))
             .y_label_formatter(&|ms| format!("{ms:.0}"))
-            .light_line_style(RGBColor(235, 235, 235))
+            .light_line_style(WHITE)
             .draw()?;
         for (strategy, color) in STRATEGIES.into_iter().zip(COLORS) {
             let points: Vec<_> = rows

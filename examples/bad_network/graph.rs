@@ -14,7 +14,7 @@ use sealgram::{
 };
 
 use super::Outcome;
-use super::chart::COLORS;
+use super::chart::{COLORS, GRID};
 
 const SECONDS: u64 = 60;
 const RATE: u64 = 60;
@@ -25,6 +25,8 @@ const DARK: Range<u64> = 20..22;
 const REBIND_AT: u64 = 34;
 const LOSSY: Range<u64> = 44..54;
 const SIZE: (u32, u32) = (960, 760);
+/// Room for the names of the lines, left of the beginning, in seconds.
+const NAMES: f64 = 11.0;
 
 /// A socket that answers to where the last datagram came from. Only to be seen here: in the open, anyone could draw
 /// the answers to himself.
@@ -135,19 +137,21 @@ fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[
         .margin_right(16)
         .x_label_area_size(20)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..SECONDS as f64, 0.0..most)?;
+        .build_cartesian_2d(-NAMES..SECONDS as f64, 0.0..most)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
         .y_labels(4)
-        .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
+        .x_label_formatter(&|seconds| if *seconds < 0.0 { String::new() } else { format!("{seconds:.0} s") })
         .y_label_formatter(&|value| format!("{value:.0}"))
         .light_line_style(WHITE)
+        .bold_line_style(GRID)
         .draw()?;
     let shade = |time: Range<f64>, color: RGBColor| {
         Rectangle::new([(time.start, 0.0), (time.end, most)], color.mix(0.25).filled())
     };
     chart.draw_series([
+        shade(-NAMES..0.0, WHITE),
         shade(DARK.start as f64..DARK.end as f64, BLACK),
         shade(REBIND_AT as f64..REBIND_AT as f64 + 0.3, RGBColor(200, 0, 0)),
         shade(LOSSY.start as f64..LOSSY.end as f64, RGBColor(255, 200, 80)),
@@ -169,7 +173,6 @@ fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
         .label_font(("sans-serif", 11))
-        .background_style(WHITE.mix(0.7))
         .draw()?;
     Ok(())
 }
@@ -221,6 +224,7 @@ fn play(seed: u64) -> Outcome<Vec<Sample>> {
 /// Puts down what will happen to the network.
 fn plan(net: &Net, a: SocketAddr, b: SocketAddr) {
     let mut link = Link::lte_good();
+    (link.rate, link.queue_bytes) = (Some(250_000), 64 << 10);
     link.blackouts = vec![Duration::from_secs(DARK.start)..Duration::from_secs(DARK.end)];
     let mut lossy = link.clone();
     lossy.loss = 0.1;
