@@ -1,5 +1,6 @@
-//! A net graph: one minute of one session, as its statistics tell it. The network goes dark for two seconds, the player's
-//! NAT gives it another port, and the loss rises to a tenth for a while.
+//! A net graph: one minute of one session, as its statistics tell it. Two maps are sent, the network goes dark
+//! for two seconds, the player's NAT gives it another port, the path loses its larger packets without a word, and the
+//! loss rises to a tenth for a while.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,10 +20,13 @@ use super::chart::{COLORS, GRID};
 const SECONDS: u64 = 60;
 const RATE: u64 = 60;
 const SAMPLE_TICKS: u64 = 12;
-const MAP_AT: u64 = 8;
+const MAPS_AT: [u64; 2] = [8, 37];
 const MAP_BYTES: usize = 400 << 10;
 const DARK: Range<u64> = 20..22;
-const REBIND_AT: u64 = 34;
+const REBIND_AT: u64 = 28;
+const NARROW_AT: u64 = 36;
+/// The largest packet from then on, headers counted.
+const NARROW: usize = 1_280;
 const LOSSY: Range<u64> = 44..54;
 const SIZE: (u32, u32) = (960, 760);
 /// Room for the names of the lines, left of the beginning, in seconds.
@@ -130,7 +134,7 @@ fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[
         samples.iter().filter_map(|sample| Some((sample.seconds, value(sample)?))).collect()
     };
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, points(value))).collect();
-    let most = lines.iter().flat_map(|(_, points)| points).map(|point| point.1).fold(least, f64::max) * 1.1;
+    let most = lines.iter().flat_map(|(_, points)| points).map(|point| point.1).fold(least, f64::max) * 1.3;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 14))
         .margin(4)
@@ -156,9 +160,10 @@ fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[
         shade(REBIND_AT as f64..REBIND_AT as f64 + 0.3, RGBColor(200, 0, 0)),
         shade(LOSSY.start as f64..LOSSY.end as f64, RGBColor(255, 200, 80)),
     ])?;
-    let mark = |at: u64, text| Text::new(text, (at as f64 + 0.3, most * 0.97), ("sans-serif", 11));
+    let mark = |at: u64, text| Text::new(text, (at as f64 + 0.3, most * 0.98), ("sans-serif", 11));
     chart.draw_series([
-        mark(MAP_AT, "map"),
+        mark(MAPS_AT[0], "map"),
+        mark(NARROW_AT, "1,280 B, map"),
         mark(DARK.start, "dark"),
         mark(REBIND_AT, "new port"),
         mark(LOSSY.start, "10 % loss"),
@@ -226,12 +231,15 @@ fn plan(net: &Net, a: SocketAddr, b: SocketAddr) {
     let mut link = Link::lte_good();
     (link.rate, link.queue_bytes) = (Some(250_000), 64 << 10);
     link.blackouts = vec![Duration::from_secs(DARK.start)..Duration::from_secs(DARK.end)];
-    let mut lossy = link.clone();
+    let mut narrow = link.clone();
+    narrow.mtu = Some(NARROW);
+    let mut lossy = narrow.clone();
     lossy.loss = 0.1;
     for (from, to) in [(a, b), (b, a)] {
         net.set_link(from, to, link.clone());
+        net.set_link_at(Duration::from_secs(NARROW_AT), from, to, narrow.clone());
         net.set_link_at(Duration::from_secs(LOSSY.start), from, to, lossy.clone());
-        net.set_link_at(Duration::from_secs(LOSSY.end), from, to, link.clone());
+        net.set_link_at(Duration::from_secs(LOSSY.end), from, to, narrow.clone());
     }
     net.rebind_at(Duration::from_secs(REBIND_AT), a);
 }
@@ -242,7 +250,7 @@ fn exchange<A: UdpLike, B: UdpLike>(
     other: &mut SealedEndpoint<B>,
     tick: u64,
 ) -> Outcome<()> {
-    if tick == MAP_AT * RATE {
+    if MAPS_AT.iter().any(|at| tick == at * RATE) {
         player.send_payload(Guarantee::Delivery, &vec![0; MAP_BYTES])?;
     }
     let bytes = [0; 100];
