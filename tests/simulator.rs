@@ -195,6 +195,35 @@ fn a_path_shrinks_and_recovers_when_it_was_told_to_and_in_one_direction_only() {
 }
 
 #[test]
+fn directions_that_share_a_bottleneck_wait_for_each_other_and_others_do_not() {
+    let net = Net::seed(11);
+    let mut link = Link::default();
+    link.delay = MS(10);
+    net.set_default(link);
+    let (near, far, other) = (net.socket(here()), net.socket(there()), net.socket(peer(1)));
+    // 100 bytes with their headers take 1 ms.
+    net.share_bottleneck(100_000, 400, &[(here(), there()), (here(), peer(1))]);
+    let sent: Vec<_> = [there(), peer(1), there(), peer(1), there()]
+        .into_iter()
+        .map(|to| near.send_to(&[0; 72], to).unwrap())
+        .collect();
+    far.send_to(&[0; 72], here()).unwrap();
+    let mut arrived = Vec::new();
+    while let Some(now) = net.advance_to_next() {
+        for (name, socket) in [("there", &far), ("peer", &other), ("here", &near)] {
+            while socket.recv_from(&mut [0; 100]).is_ok() {
+                arrived.push((name, net.elapsed()));
+            }
+        }
+        assert!(now >= net.now());
+    }
+    let expected =
+        [("here", MS(10)), ("there", MS(11)), ("peer", MS(12)), ("there", MS(13)), ("peer", MS(14))];
+    assert_eq!((sent.len(), arrived), (5, expected.to_vec()));
+    assert_eq!(net.counts(here(), there()).overflowed, 1);
+}
+
+#[test]
 fn a_hundred_nodes_all_hear_each_other() {
     let net = Net::seed(8);
     net.set_default(Link::lan());

@@ -55,7 +55,7 @@
 //! # }
 //! ```
 //!
-//! What can happen to a datagram is in [`Link`], what a node hides behind in [`Nat`]. Changes in mid-session are made
+//! What can happen to a datagram is in [`Link`] (and [`Net::share_bottleneck`]), what a node hides behind in [`Nat`]. Changes in mid-session are made
 //! between two steps, or put down beforehand: [`Net::set_link_at`], [`Net::rebind_at`], [`Link::blackouts`]. A
 //! [`tap`](Net::tap) sees, holds up, alters or adds single datagrams. When a test fails, print its seed: it is all that
 //! it takes to see the same again.
