@@ -43,6 +43,12 @@ struct Args {
     /// Messages per row. Default: 36,000, with --relay 1,800.
     #[arg(long)]
     messages: Option<u32>,
+    /// Messages per second.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// Bytes of each message, at least 4.
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
     /// All chances of the networks follow from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -82,7 +88,8 @@ fn run(args: &Args) -> Outcome<bool> {
     let measure = if args.relay { measure::real } else { measure::simulated };
     if !args.json {
         println!(
-            "network      loss  strategy  guarantee     p50     p99   p99.9     max   wire   delivered     sent"
+            "network      loss  strategy  guarantee     p50     p99   p99.9     max   wire  \
+             again needless   delivered     sent"
         );
     }
     let mut rows = Vec::new();
@@ -128,7 +135,15 @@ fn tasks(args: &Args) -> Vec<Task> {
                     && wanted(&args.strategy, strategy.name())
                     && wanted(&args.guarantee, guarantee_name(guarantee))
                 {
-                    tasks.push(Task { network, strategy, guarantee, messages, seed: args.seed });
+                    tasks.push(Task {
+                        network,
+                        strategy,
+                        guarantee,
+                        messages,
+                        rate: args.rate,
+                        bytes: args.bytes.max(4),
+                        seed: args.seed,
+                    });
                 }
             }
         }
@@ -155,8 +170,9 @@ fn json(row: &Row) -> serde_json::Value {
 
 fn print(row: &Row) {
     let delay = |share| row.percentile(share).map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+    let of_messages = |count: u64| count as f64 * 100.0 / f64::from(row.task.messages);
     println!(
-        "{:<11} {:>3.0} %  {:<8}  {:<9} {:>7} {:>7} {:>7} {:>7} {:>6.2} {:>11} {:>8}",
+        "{:<11} {:>3.0} %  {:<8}  {:<9} {:>7} {:>7} {:>7} {:>7} {:>6.2} {:>4.1} % {:>6.1} % {:>11} {:>8}",
         row.task.network.name,
         row.task.network.loss * 100.0,
         row.task.strategy.name(),
@@ -166,6 +182,8 @@ fn print(row: &Row) {
         delay(0.999),
         delay(1.0),
         row.wire_per_payload(),
+        of_messages(row.resends),
+        of_messages(row.needless),
         row.delivered(),
         row.task.messages,
     );
