@@ -13,7 +13,10 @@ fn table() {
         play(&Flow::new(1, loss)).print(&format!("loss {loss}"));
     }
     for (loss, ticks) in [(0.05, 3.0), (0.1, 3.0), (0.05, 8.0), (0.1, 8.0)] {
-        play(&Flow::bursts(1, loss, ticks)).print(&format!("bursts {loss} of {ticks}"));
+        for in_bursts in [1.0, 0.7] {
+            let flow = Flow::bursts(1, loss, ticks, in_bursts);
+            play(&flow).print(&format!("bursts {loss} of {ticks}, {in_bursts}"));
+        }
     }
     for hole in [500, 2_000, 10_000_u64] {
         let mut all = Vec::new();
@@ -31,6 +34,10 @@ fn table() {
         all.sort_by(f64::total_cmp);
         println!("hole {hole}: backlog after {:.1} median, {:.1} max", all[20], all[39]);
     }
+}
+
+#[test]
+fn late() {
     let mut flow = Flow::new(1, 0.0);
     flow.link.jitter = sealgram::sim::Jitter::Uniform(Duration::from_millis(15));
     play(&flow).print("jitter +-15");

@@ -49,10 +49,11 @@ impl Flow {
     }
 
     /// The same with loss in bursts of so many ticks on average, in time, which is `loss` in the long run.
-    pub(crate) fn bursts(seed: u64, loss: f64, ticks: f64) -> Self {
+    /// `in_bursts` is the share that a burst takes.
+    pub(crate) fn bursts(seed: u64, loss: f64, ticks: f64, in_bursts: f64) -> Self {
         let mut flow = Self::new(seed, 0.0);
-        let bad = Duration::from_secs_f64(ticks / 60.0);
-        flow.link.burst = Some(Burst { good: bad.mul_f64((1.0 - loss) / loss), bad, loss: 1.0 });
+        let (bad, share) = (Duration::from_secs_f64(ticks / 60.0), loss / in_bursts);
+        flow.link.burst = Some(Burst { good: bad.mul_f64((1.0 - share) / share), bad, loss: in_bursts });
         flow
     }
 }
