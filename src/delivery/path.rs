@@ -14,8 +14,8 @@ const GROWTH: u32 = 4;
 /// What was learnt loses 1/32 a second, so that a path that has changed is trusted again after a while.
 const FADE_EVERY: Duration = Duration::from_secs(1);
 const FADE: u32 = 32;
-/// Share of lost packets, in 1/65,536, below which a late acknowledgement speaks of a late packet: 1 %.
-const LITTLE_LOSS: u32 = 655;
+/// Share of lost packets, in 1/65,536, below which a late acknowledgement speaks of a late packet: 4 %.
+const LITTLE_LOSS: u32 = 2_621;
 /// Weight of one packet in the measured loss: 1/64.
 const LOSS_SHIFT: u32 = 6;
 /// All of the packets, in the units of the measured loss.

@@ -259,10 +259,9 @@ impl Pace {
             PATIENT
         } else if repeat.since.is_none() {
             Duration::ZERO
-        } else if self.quiet || repeat.copies < self.copies {
-            self.gap
         } else {
-            self.overdue
+            let age = repeat.since.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
+            self.gap.max(age / 16)
         }
     }
 }
