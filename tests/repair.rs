@@ -5,16 +5,42 @@ mod flow;
 
 use std::time::Duration;
 
-use flow::{Flow, backlog, play};
+use flow::{Flow, backlog, floor, play};
+
+fn seeds() -> u64 {
+    std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+fn row(name: &str, flow: impl Fn(u64) -> Flow) {
+    let (mut p99, mut wire, mut spurious, mut at_best) = (0.0, 0.0, 0.0, 0.0);
+    let n = seeds();
+    for seed in 1..=n {
+        let outcome = play(&flow(seed));
+        if n == 1 {
+            outcome.print(name);
+        }
+        p99 += outcome.percentile(0.99) / n as f64;
+        wire += outcome.wire_per_payload / n as f64;
+        spurious += outcome.share(outcome.sender.spurious_resends) * 100.0 / n as f64;
+        at_best += floor(&flow(seed)) / n as f64;
+    }
+    println!("{name:<24} p99 {p99:.1} (floor {at_best:.1}) wire {wire:.2} spurious {spurious:.2}");
+}
 
 #[test]
 fn table() {
-    for loss in [0.0, 0.02, 0.05, 0.2] {
-        play(&Flow::new(1, loss)).print(&format!("loss {loss}"));
+    for loss in [0.0, 0.05, 0.2] {
+        row(&format!("loss {loss}"), |seed| Flow::new(seed, loss));
     }
     for (loss, ticks) in [(0.05, 3.0), (0.1, 3.0), (0.05, 8.0), (0.1, 8.0)] {
-        play(&Flow::bursts(1, loss, ticks)).print(&format!("bursts {loss} of {ticks}"));
+        for in_bursts in [1.0, 0.7] {
+            row(&format!("bursts {loss} of {ticks}, {in_bursts}"), |seed| Flow::bursts(seed, loss, ticks, in_bursts));
+        }
     }
+}
+
+#[test]
+fn holes() {
     for hole in [500, 2_000, 10_000_u64] {
         let mut all = Vec::new();
         for seed in 0..40 {
@@ -31,6 +57,10 @@ fn table() {
         all.sort_by(f64::total_cmp);
         println!("hole {hole}: backlog after {:.1} median, {:.1} max", all[20], all[39]);
     }
+}
+
+#[test]
+fn late() {
     let mut flow = Flow::new(1, 0.0);
     flow.link.jitter = sealgram::sim::Jitter::Uniform(Duration::from_millis(15));
     play(&flow).print("jitter +-15");

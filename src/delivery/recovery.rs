@@ -239,7 +239,7 @@ impl SentPackets {
             return false;
         }
         let mut newly = false;
-        let mut overtaken = Duration::ZERO;
+        let mut overtaken = None;
         let lowest = range.start().max(&self.first);
         for (offset, packet) in self.packets.range_mut(start..end).enumerate() {
             let contents = packet.contents(self.contents_first);
@@ -258,10 +258,10 @@ impl SentPackets {
             }
             newly = true;
             self.counted.acked += 1;
-            self.counted.late += u64::from(matches!(was, State::Lost(_)));
-            self.path.arrived();
-            if let Some((newest, _)) = self.newest {
-                overtaken = overtaken.max(newest.saturating_duration_since(packet.sent));
+            self.counted.late += u64::from(carrier.late);
+            self.path.arrived(carrier.late);
+            if let Some((newest, _)) = self.newest.filter(|&(newest, _)| newest > packet.sent) {
+                overtaken = overtaken.max(Some((packet.sent, newest)));
             }
             if was == State::Flying {
                 self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
@@ -269,8 +269,8 @@ impl SentPackets {
                 *sample = (*sample).max(Some((lowest + offset as u64, packet.sent)));
             }
         }
-        if overtaken > Duration::ZERO {
-            self.path.overtaken(now, overtaken);
+        if let Some((sent, newest)) = overtaken {
+            self.path.overtaken(now, sent, newest, &self.rtt);
         }
         newly
     }
@@ -279,7 +279,7 @@ impl SentPackets {
     /// allowance for reordering is over.
     pub(crate) fn known_until(&self, now: Instant) -> Option<Instant> {
         let (newest, took) = self.newest?;
-        let by_now = now.checked_sub(took + self.path.allowance(&self.rtt))?;
+        let by_now = now.checked_sub(took.max(self.rtt.smoothed()) + self.path.allowance(&self.rtt))?;
         Some(newest.min(by_now))
     }
 
@@ -287,7 +287,7 @@ impl SentPackets {
     fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
         self.loss_at = None;
         let (Some(largest), Some((_, took))) = (self.largest_acked, self.newest) else { return };
-        let delay = took + self.path.allowance(&self.rtt);
+        let delay = took.max(self.rtt.smoothed()) + self.path.allowance(&self.rtt);
         while let Some(number) = self.next_flying().filter(|&number| number < largest) {
             let Some(due) = self.at(number).map(|packet| packet.sent + delay) else { return };
             // Later packets were sent later.
@@ -350,7 +350,7 @@ impl SentPackets {
     pub(crate) fn overdue(&self, now: Instant) -> Duration {
         // Where packets are lost the peer acknowledges each at once.
         let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
-        self.rtt.overdue() + if hasty { Duration::ZERO } else { self.ack_delay }
+        self.rtt.overdue() + self.path.slowness() + if hasty { Duration::ZERO } else { self.ack_delay }
     }
 
     /// Whether nothing new was acknowledged for so long that more than single acknowledgements must be lost.

@@ -164,9 +164,9 @@ impl SendQueue {
     /// Before a packet is filled: what decides how often to repeat.
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
         let copies = match sent.loss() {
-            ..=5_500 => 1,
-            5_501..=9_000 => 2,
-            _ => 3,
+            ..=8_000 => 2,
+            8_001..=18_000 => 3,
+            _ => 4,
         };
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
@@ -258,10 +258,9 @@ impl Pace {
             PATIENT
         } else if repeat.since.is_none() {
             Duration::ZERO
-        } else if self.quiet || repeat.copies < self.copies {
-            self.gap
         } else {
-            self.overdue
+            let age = repeat.since.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
+            self.gap.max(age / 16)
         }
     }
 }
