@@ -49,6 +49,7 @@ impl Connection {
         // 1. The peer lives.
         self.last_received = Some(now);
         self.unanswered = None;
+        self.send.tick(now);
         // 2. The whole payload must decode before any of it counts.
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
@@ -68,6 +69,8 @@ impl Connection {
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,
                 Frame::Window { lane: None, limit } => self.send.raise_window(limit),
+                Frame::Skipped { lane, index } => self.send.on_skip_answer(lane, index, false),
+                Frame::Have { lane, index } => self.send.on_skip_answer(lane, index, true),
                 Frame::Skip { lane, index, charge } => {
                     let answer = self.recv.skip(now, lane, index, charge)?;
                     self.reply(match answer {
@@ -86,8 +89,6 @@ impl Connection {
                 Frame::Padding { .. }
                 | Frame::Ping
                 | Frame::Window { lane: Some(_), .. }
-                | Frame::Skipped { .. }
-                | Frame::Have { .. }
                 | Frame::PathChallenge(_)
                 | Frame::PathResponse(_)
                 | Frame::NewCid { .. }
@@ -106,7 +107,7 @@ impl Connection {
         let delay = Duration::from_micros(ack.delay_us);
         let Self { sent, send, acks, window_due, .. } = self;
         sent.on_ack(now, ack.ranges(), delay, |content, fate| match (content, fate) {
-            (Content::Part { .. }, _) => send.settle_content(content, fate),
+            (Content::Part { .. } | Content::Skip { .. }, _) => send.settle_content(content, fate),
             (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
             (Content::Window, Fate::Lost) => *window_due = true,
             (Content::Ack { .. }, Fate::Lost) | (Content::Window, Fate::Acked) => {}

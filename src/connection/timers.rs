@@ -17,7 +17,9 @@ impl Connection {
         if !self.started {
             return None;
         }
-        [self.acks.deadline(), self.sent.deadline(), self.recv.deadline()].into_iter().flatten().min()
+        let sending = [self.sent.deadline(), self.send.deadline()];
+        let receiving = [self.acks.deadline(), self.recv.deadline()];
+        sending.into_iter().chain(receiving).flatten().min()
     }
 
     /// Runs what is due.
@@ -25,9 +27,11 @@ impl Connection {
         if !self.started {
             return;
         }
+        self.send.tick(now);
         let Self { sent, send, window_due, .. } = self;
         let probes = sent.handle_timeout(now, |content, fate| give_back(send, window_due, content, fate));
         self.probes = self.probes.max(probes);
+        self.send.handle_timeout(now);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
             self.rest();
@@ -57,7 +61,7 @@ impl Connection {
 /// What a lost packet carried goes back to where it came from.
 fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate) {
     match (content, fate) {
-        (Content::Part { .. }, _) => send.settle_content(content, fate),
+        (Content::Part { .. } | Content::Skip { .. }, _) => send.settle_content(content, fate),
         (Content::Window, Fate::Lost) => *window_due = true,
         _ => {}
     }
