@@ -349,10 +349,7 @@ impl SentPackets {
     }
 
     fn probe_at(&self) -> Option<Instant> {
-        if self.eliciting_in_flight == 0 {
-            return None;
-        }
-        self.last_eliciting.map(|last| last + self.pto())
+        self.last_eliciting.filter(|_| self.eliciting_in_flight > 0).map(|last| last + self.pto())
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).
