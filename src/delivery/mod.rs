@@ -5,6 +5,7 @@ pub(crate) mod ack;
 mod content;
 mod copies;
 mod expiry;
+mod intake;
 pub(crate) mod notices;
 pub(crate) mod options;
 pub(crate) mod outgoing;

@@ -138,9 +138,8 @@ impl SendQueue {
 
     /// The sending side of one lane.
     pub(crate) fn lane_stats(&self, lane: u8) -> LaneStats {
-        let Some(lane) = self.lanes.iter().find(|known| known.lane == lane) else {
-            return LaneStats::default();
-        };
+        let unused = SendLane::new(lane);
+        let lane = self.lanes.iter().find(|known| known.lane == lane).unwrap_or(&unused);
         let counts = lane.counts;
         LaneStats {
             queued_bytes: lane.bytes,
