@@ -34,7 +34,9 @@ fn table() {
     }
     for (loss, ticks) in [(0.05, 3.0), (0.1, 3.0), (0.05, 8.0), (0.1, 8.0)] {
         for in_bursts in [1.0, 0.7] {
-            row(&format!("bursts {loss} of {ticks}, {in_bursts}"), |seed| Flow::bursts(seed, loss, ticks, in_bursts));
+            row(&format!("bursts {loss} of {ticks}, {in_bursts}"), |seed| {
+                Flow::bursts(seed, loss, ticks, in_bursts)
+            });
         }
     }
 }
