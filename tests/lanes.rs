@@ -381,7 +381,7 @@ fn a_set_on_another_lane_is_a_set_of_that_lane() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// Whatever is sent, dropped, expired, replaced and acknowledged: the counts of each lane add up, and end at zero.
     #[test]

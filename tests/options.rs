@@ -659,7 +659,7 @@ fn keeps_the_contract(seed: u64, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn any_mix_of_options_keeps_the_contract(seed: u64, steps in steps()) {
         keeps_the_contract(seed, &steps);
