@@ -36,6 +36,7 @@ impl Connection {
         if probes > 0 {
             send.hurry_two();
         }
+        self.ping |= sent.take_echo(now);
         self.probes = self.probes.max(probes);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
