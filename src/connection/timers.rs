@@ -39,6 +39,7 @@ impl Connection {
         if probes > 0 {
             send.hurry_two();
         }
+        self.ping |= sent.take_echo(now);
         self.probes = self.probes.max(probes);
         self.send.handle_timeout(now);
         self.recv.expire(now);

@@ -39,8 +39,8 @@ impl Path {
     }
 
     /// How much longer than the round trip's variance explains word of a packet that was overtaken took.
-    pub(super) fn slowness(&self) -> Duration {
-        self.slowness
+    pub(super) fn slowness(&self, rtt: &Rtt) -> Duration {
+        self.slowness.min(rtt.smoothed())
     }
 
     /// Word came, just now, of a packet that was sent before the newest one which had arrived.
@@ -51,11 +51,9 @@ impl Path {
             // It may not be late at all: an earlier acknowledgement may have been lost.
             by = by.min(newest.saturating_duration_since(sent) + rtt.smoothed() / FIRST_SHARE);
         } else {
-            self.slowness = self.slowness.max(age.saturating_sub(rtt.overdue())).min(rtt.smoothed());
+            exceed(&mut self.slowness, age.saturating_sub(rtt.overdue()));
         }
-        if by > self.reordering {
-            self.reordering = by + by / GROWTH;
-        }
+        exceed(&mut self.reordering, by);
         self.faded.get_or_insert(now);
     }
 
@@ -84,5 +82,11 @@ impl Path {
     /// Share of the packets that are lost, in 1/65,536.
     pub(super) fn loss(&self) -> u32 {
         self.loss
+    }
+}
+
+fn exceed(measure: &mut Duration, seen: Duration) {
+    if seen > *measure {
+        *measure = seen + seen / GROWTH;
     }
 }

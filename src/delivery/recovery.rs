@@ -27,6 +27,10 @@ const LOST_MEMORY: Duration = Duration::from_secs(1);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
+/// Nothing is heard for so long (and three probe timeouts): then a small datagram follows so long after each that
+/// carries messages.
+const DARK: Duration = Duration::from_millis(250);
+const ECHO: Duration = Duration::from_millis(8);
 /// A packet of small parts without a word for so long (and three probe timeouts) makes room for new ones.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,7 @@ pub(crate) struct SentPackets {
     newest: Option<(Instant, Duration)>,
     /// When something new was acknowledged last.
     progress: Option<Instant>,
+    echo_at: Option<Instant>,
     last_loss: Option<Instant>,
     path: Path,
     pub(crate) rtt: Rtt,
@@ -83,6 +88,7 @@ impl SentPackets {
             overdue_from: first_number,
             newest: None,
             progress: None,
+            echo_at: None,
             last_loss: None,
             path: Path::default(),
             rtt: Rtt::new(config.initial_rtt),
@@ -157,8 +163,27 @@ impl SentPackets {
             self.counted.sent += 1;
             self.last_eliciting = Some(now);
         }
+        if contents > 0 && self.is_silent(now) && self.echo_at.is_none() {
+            self.echo_at = Some(now + ECHO);
+        }
         self.push(now, bytes, contents, eliciting);
         self.pop_settled(now);
+    }
+
+    /// Whether the path seems to be dark.
+    fn is_silent(&self, now: Instant) -> bool {
+        let wait = DARK.max(self.pto_base() * 3);
+        self.eliciting_in_flight > 0
+            && self.progress.is_some_and(|last| now.saturating_duration_since(last) >= wait)
+    }
+
+    /// Whether a small datagram should follow the last one: the sooner one gets through, the sooner the rest may.
+    pub(crate) fn take_echo(&mut self, now: Instant) -> bool {
+        let due = self.echo_at.is_some_and(|at| at <= now);
+        if due {
+            self.echo_at = None;
+        }
+        due
     }
 
     fn push(&mut self, now: Instant, bytes: u32, contents: u32, eliciting: bool) {
@@ -350,7 +375,7 @@ impl SentPackets {
     pub(crate) fn overdue(&self, now: Instant) -> Duration {
         // Where packets are lost the peer acknowledges each at once.
         let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
-        self.rtt.overdue() + self.path.slowness() + if hasty { Duration::ZERO } else { self.ack_delay }
+        self.rtt.overdue() + self.path.slowness(&self.rtt) + if hasty { Duration::ZERO } else { self.ack_delay }
     }
 
     /// Whether nothing new was acknowledged for so long that more than single acknowledgements must be lost.
@@ -415,7 +440,8 @@ impl SentPackets {
 
     /// When something is due: a loss to be declared or a probe to be sent.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.loss_at.or_else(|| self.probe_at())
+        let recovery = self.loss_at.or_else(|| self.probe_at());
+        recovery.into_iter().chain(self.echo_at).min()
     }
 
     fn probe_at(&self) -> Option<Instant> {

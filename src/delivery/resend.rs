@@ -53,10 +53,6 @@ struct Pace {
     now: Instant,
     /// Between copies while nothing is heard.
     gap: Duration,
-    /// Between copies that can be answered.
-    overdue: Duration,
-    /// Copies in a row before there can be an answer.
-    copies: u32,
     quiet: bool,
 }
 
@@ -176,14 +172,9 @@ impl SendQueue {
 
     /// Before a packet is filled: what decides how often to repeat.
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
-        let copies = match sent.loss() {
-            ..=8_000 => 2,
-            8_001..=18_000 => 3,
-            _ => 4,
-        };
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
-        self.repeats.pace = Some(Pace { now, gap, overdue, copies, quiet: sent.is_quiet(now) });
+        self.repeats.pace = Some(Pace { now, gap, quiet: sent.is_quiet(now) });
     }
 
     /// Lets overdue messages ride in the room that is left in a packet that leaves anyway.
@@ -273,7 +264,7 @@ impl Pace {
             Duration::ZERO
         } else {
             let age = repeat.since.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
-            self.gap.max(age / 16)
+            self.gap.max(age / 8)
         }
     }
 }
