@@ -77,7 +77,6 @@ pub(crate) struct Connection {
     /// What came in, as packet numbers tell it.
     seen: stats::Seen,
     /// What earlier sessions counted.
-    late_parts_before: u64,
     packets_before: Packets,
     stale_before: u64,
     duplicates_before: u64,
@@ -105,7 +104,6 @@ impl Connection {
             refused: Vec::new(),
             busy_at: None,
             seen: stats::Seen::default(),
-            late_parts_before: 0,
             packets_before: Packets::default(),
             stale_before: 0,
             duplicates_before: 0,
@@ -148,7 +146,6 @@ impl Connection {
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let undelivered = self.send.end_session();
-        self.late_parts_before = self.late_parts_before.saturating_add(self.sent.late_parts);
         self.packets_before = self.packets();
         self.seen = stats::Seen::default();
         let config = self.config.clone();
@@ -315,7 +312,7 @@ impl Connection {
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
-        stats.spurious_resends = self.late_parts_before.saturating_add(self.sent.late_parts);
+        stats.spurious_resends = self.send.repeats.needless;
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
         stats.flight_bytes = self.sent.flight_bytes() as u64;

@@ -70,11 +70,14 @@ impl Rtt {
         self.smoothed + (self.variance * 4).max(GRANULARITY) + ack_delay
     }
 
-    /// How long after its sending a packet older than an acknowledged one counts as lost, before the measured
-    /// reordering allowance (RFC 9002, 6.1.2).
-    pub(crate) fn loss_delay(&self) -> Duration {
-        let rtt = self.smoothed.max(self.latest);
-        (rtt + rtt / 8).max(GRANULARITY)
+    /// How long after its sending there should have been word of a packet whose acknowledgement was not held back.
+    pub(crate) fn overdue(&self) -> Duration {
+        self.smoothed + (self.variance * 4).max(GRANULARITY)
+    }
+
+    /// The shortest round trip seen; the guess before the first.
+    pub(crate) fn shortest(&self) -> Duration {
+        self.min
     }
 }
 
