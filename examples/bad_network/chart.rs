@@ -55,7 +55,8 @@ impl Panel {
     /// What a row says here. Without loss there are no bursts either.
     fn point(&self, row: &Row) -> Option<(f64, f64)> {
         let network = &row.task.network;
-        let here = network.kind == self.kind || network.loss == 0.0;
+        let none = network.kind == Kind::Alone && network.loss == 0.0;
+        let here = network.kind == self.kind || none;
         here.then(|| Some((network.loss * 100.0, (self.value)(row)?))).flatten()
     }
 }

@@ -19,7 +19,7 @@ use std::thread;
 
 use clap::Parser;
 use measure::{Row, Task};
-use network::NETWORKS;
+use network::{NETWORKS, OTHERS};
 use sealgram::Guarantee;
 use strategy::{STRATEGIES, Strategy, guarantee_name};
 
@@ -28,7 +28,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Delays and costs on bad networks, by strategy.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only the network of this name: iid, burst3, burst8 or dup_reorder.
+    /// Only the network of this name: iid, burst3, burst8, dup_reorder; and, if named, reorder3 or jitter30.
     #[arg(long)]
     network: Option<String>,
     /// Only networks with this average share of loss.
@@ -124,7 +124,8 @@ fn tasks(args: &Args) -> Vec<Task> {
     let messages = args.messages.unwrap_or(if args.relay { 1_800 } else { 36_000 }).max(1);
     let wanted = |filter: &Option<String>, name: &str| filter.as_deref().is_none_or(|only| only == name);
     let mut tasks = Vec::new();
-    for network in NETWORKS {
+    let others = OTHERS.into_iter().filter(|_| args.network.is_some());
+    for network in NETWORKS.into_iter().chain(others) {
         if !wanted(&args.network, network.name) || args.loss.is_some_and(|loss| loss != network.loss) {
             continue;
         }

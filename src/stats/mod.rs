@@ -98,7 +98,18 @@ impl Stats {
             spurious_resends: less(self.spurious_resends, earlier.spurious_resends),
             packets: self.packets.since(&earlier.packets),
             socket_errors: self.socket_errors.since(&earlier.socket_errors),
-            ..self.clone()
+            // What is measured.
+            sealed: self.sealed,
+            rtt: self.rtt,
+            flight_bytes: self.flight_bytes,
+            queued_bytes: self.queued_bytes,
+            queued_messages: self.queued_messages,
+            unsent_bytes: self.unsent_bytes,
+            rate: self.rate,
+            queue_time: self.queue_time,
+            mtu: self.mtu,
+            epoch_send: self.epoch_send,
+            epoch_recv: self.epoch_recv,
         }
     }
 
