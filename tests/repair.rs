@@ -20,7 +20,12 @@ fn row(name: &str, flow: impl Fn(u64) -> Flow) {
             outcome.print(name);
         }
         let mean = |stats: &sealgram::Stats| stats.bytes_sent as f64 / stats.datagrams_sent as f64;
-        println!("sizes {:.1} {:.1} acks/msg {:.2}", mean(&outcome.sender), mean(&outcome.receiver), outcome.datagrams[1] as f64/36000.0);
+        println!(
+            "sizes {:.1} {:.1} acks/msg {:.2}",
+            mean(&outcome.sender),
+            mean(&outcome.receiver),
+            outcome.datagrams[1] as f64 / 36000.0
+        );
         p99 += outcome.percentile(0.99) / n as f64;
         wire += outcome.wire_per_payload / n as f64;
         spurious += outcome.share(outcome.sender.spurious_resends) * 100.0 / n as f64;
@@ -31,10 +36,14 @@ fn row(name: &str, flow: impl Fn(u64) -> Flow) {
 
 #[test]
 fn table() {
-    for loss in [0.0, 0.05, 0.2].into_iter().filter(|l| std::env::var("ONLY").map_or(true, |o| o == l.to_string())) {
+    for loss in
+        [0.0, 0.05, 0.2].into_iter().filter(|l| std::env::var("ONLY").map_or(true, |o| o == l.to_string()))
+    {
         row(&format!("loss {loss}"), |seed| Flow::new(seed, loss));
     }
-    if std::env::var("ONLY").is_ok() { return; }
+    if std::env::var("ONLY").is_ok() {
+        return;
+    }
     for (loss, ticks) in [(0.05, 3.0), (0.1, 3.0), (0.05, 8.0), (0.1, 8.0)] {
         for in_bursts in [1.0, 0.7] {
             row(&format!("bursts {loss} of {ticks}, {in_bursts}"), |seed| {

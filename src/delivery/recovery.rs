@@ -375,7 +375,9 @@ impl SentPackets {
     pub(crate) fn overdue(&self, now: Instant) -> Duration {
         // Where packets are lost the peer acknowledges each at once.
         let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
-        self.rtt.overdue() + self.path.slowness(&self.rtt) + if hasty { Duration::ZERO } else { self.ack_delay }
+        self.rtt.overdue()
+            + self.path.slowness(&self.rtt)
+            + if hasty { Duration::ZERO } else { self.ack_delay }
     }
 
     /// Whether nothing new was acknowledged for so long that more than single acknowledgements must be lost.
