@@ -96,6 +96,7 @@ impl Stats {
             duplicate_messages: less(self.duplicate_messages, earlier.duplicate_messages),
             resends: less(self.resends, earlier.resends),
             spurious_resends: less(self.spurious_resends, earlier.spurious_resends),
+            late_acks: less(self.late_acks, earlier.late_acks),
             packets: self.packets.since(&earlier.packets),
             socket_errors: self.socket_errors.since(&earlier.socket_errors),
             // What is measured.
