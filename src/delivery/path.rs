@@ -78,11 +78,6 @@ impl Path {
     pub(super) fn lost(&mut self) {
         self.loss += (ALL - self.loss) >> LOSS_SHIFT;
     }
-
-    /// Share of the packets that are lost, in 1/65,536.
-    pub(super) fn loss(&self) -> u32 {
-        self.loss
-    }
 }
 
 fn exceed(measure: &mut Duration, seen: Duration) {
