@@ -35,7 +35,7 @@ impl Path {
     /// By how much a packet may be overtaken before it counts as lost.
     pub(super) fn allowance(&self, rtt: &Rtt) -> Duration {
         let first = (rtt.shortest() / FIRST_SHARE).clamp(FIRST_LEAST, FIRST_MOST);
-        self.reordering.min(rtt.smoothed()).max(first)
+        self.reordering.min(rtt.smoothed() * 2).max(first)
     }
 
     /// How much longer than the round trip's variance explains word of a packet that was overtaken took.
@@ -77,11 +77,6 @@ impl Path {
 
     pub(super) fn lost(&mut self) {
         self.loss += (ALL - self.loss) >> LOSS_SHIFT;
-    }
-
-    /// Share of the packets that are lost, in 1/65,536.
-    pub(super) fn loss(&self) -> u32 {
-        self.loss
     }
 }
 

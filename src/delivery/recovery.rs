@@ -380,16 +380,6 @@ impl SentPackets {
             + if hasty { Duration::ZERO } else { self.ack_delay }
     }
 
-    /// Whether nothing new was acknowledged for so long that more than single acknowledgements must be lost.
-    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
-        self.progress.is_none_or(|last| now.saturating_duration_since(last) >= self.overdue(now))
-    }
-
-    /// Share of the packets that are lost, in 1/65,536.
-    pub(crate) fn loss(&self) -> u32 {
-        self.path.loss()
-    }
-
     /// Before something new leaves: packets of small parts that nobody spoke of for a second no longer fill the flight.
     /// Their parts are remembered by the queue above.
     pub(crate) fn expire(

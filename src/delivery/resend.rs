@@ -26,7 +26,7 @@ const EAGER: Duration = Duration::from_secs(1);
 /// And so far apart after that.
 const PATIENT: Duration = Duration::from_secs(1);
 /// Entries that are looked at for one datagram, at most.
-const LOOKED_AT: usize = 16;
+const LOOKED_AT: usize = 64;
 /// The least time between two copies.
 const LEAST_GAP: Duration = Duration::from_millis(8);
 
@@ -53,7 +53,6 @@ struct Pace {
     now: Instant,
     /// Between copies while nothing is heard.
     gap: Duration,
-    quiet: bool,
 }
 
 /// Messages that are repeated until they are acknowledged, least recently sent first.
@@ -174,7 +173,7 @@ impl SendQueue {
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
-        self.repeats.pace = Some(Pace { now, gap, quiet: sent.is_quiet(now) });
+        self.repeats.pace = Some(Pace { now, gap });
     }
 
     /// Lets overdue messages ride in the room that is left in a packet that leaves anyway.
@@ -197,10 +196,7 @@ impl SendQueue {
                     continue;
                 }
                 if pace.now < turn.last + pace.wait(&repeat, patient) {
-                    // Later entries wait at least as long, unless they differ in their number of copies.
-                    if patient || pace.quiet {
-                        break;
-                    }
+                    // Those behind it were sent later, but they may be younger and wait less.
                     at += 1;
                     continue;
                 }
