@@ -87,12 +87,11 @@ impl SendQueue {
         let total = message.bytes.len();
         // What was just sent again needs no copy in the same moment.
         let fresh = message.copied == 0 && message.packed_at == Some(packet.now);
-        while !fresh {
+        let mut done = fresh;
+        while !done {
             let Some((_, to)) = packet.put(slot, message, (message.copied, total)) else { return Next::Full };
             message.copied = to as usize;
-            if message.copied >= total {
-                break;
-            }
+            done = message.copied >= total;
         }
         message.copied = 0;
         message.copies -= 1;
