@@ -13,12 +13,14 @@ pub(crate) enum Strategy {
     Copy,
     /// A second time 4 ms later, in a datagram of its own if need be.
     Spaced,
+    /// As often as the measured loss makes worth while.
+    Adaptive,
     /// The library's preset: up to four times, 5 ms apart.
     Critical,
 }
 
-pub(crate) const STRATEGIES: [Strategy; 4] =
-    [Strategy::Default, Strategy::Copy, Strategy::Spaced, Strategy::Critical];
+pub(crate) const STRATEGIES: [Strategy; 5] =
+    [Strategy::Default, Strategy::Copy, Strategy::Spaced, Strategy::Adaptive, Strategy::Critical];
 
 impl Strategy {
     pub(crate) fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Strategy {
             Self::Default => "default",
             Self::Copy => "copy",
             Self::Spaced => "spaced",
+            Self::Adaptive => "adaptive",
             Self::Critical => "critical",
         }
     }
@@ -37,6 +40,7 @@ impl Strategy {
             Self::Default => plain,
             Self::Copy => plain.copies(2, Duration::ZERO),
             Self::Spaced => plain.copies(2, Duration::from_millis(4)),
+            Self::Adaptive => plain.adaptive(),
             Self::Critical => sealgram::Strategy::Critical.options(),
         }
     }

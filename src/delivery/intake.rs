@@ -224,6 +224,7 @@ fn outgoing(
         expires_at,
         drop_late: options.drop_late,
         copies: options.copies.saturating_sub(1),
+        adaptive: options.adaptive,
         spacing: options.spacing,
         copied: 0,
         packed_at: None,

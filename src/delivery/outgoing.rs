@@ -49,6 +49,8 @@ pub(crate) struct Outgoing {
     pub(crate) drop_late: bool,
     /// Copies that may still leave, the time between them, and how much of the next one was packed.
     pub(crate) copies: u8,
+    /// The measured loss decides how many when it first leaves.
+    pub(crate) adaptive: bool,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
     /// When a part of it was packed last.

@@ -171,6 +171,7 @@ impl SendQueue {
 
     /// Before a packet is filled: what decides how often to repeat.
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
+        self.redundancy = sent.redundancy();
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
         self.repeats.pace = Some(Pace { now, gap });
