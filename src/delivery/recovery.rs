@@ -159,7 +159,7 @@ impl SentPackets {
             self.eliciting_in_flight += 1;
             self.last_eliciting = Some(now);
         }
-        if contents > 0 && self.is_silent(now) && self.echo_at.is_none() {
+        if contents > 0 && self.is_dark(now) && self.echo_at.is_none() {
             self.echo_at = Some(now + ECHO);
         }
         self.push(now, bytes, contents, eliciting);
@@ -167,7 +167,7 @@ impl SentPackets {
     }
 
     /// Whether the path seems to be dark.
-    fn is_silent(&self, now: Instant) -> bool {
+    pub(crate) fn is_dark(&self, now: Instant) -> bool {
         let wait = DARK.max(self.pto_base() * 3);
         self.eliciting_in_flight > 0
             && self.progress.is_some_and(|last| now.saturating_duration_since(last) >= wait)

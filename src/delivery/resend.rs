@@ -18,8 +18,9 @@ use super::{
 
 /// Longest message that rides along, bytes.
 pub(crate) const SMALL: u32 = 512;
-/// So many bytes ride in one datagram at most, and so many times what it carries otherwise.
+/// So many bytes ride in one datagram at most; fewer while nothing has been heard for long.
 const RIDING_BYTES: usize = 1_100;
+const RIDING_BYTES_DARK: usize = 550;
 /// So long a message is repeated without back-off.
 const EAGER: Duration = Duration::from_secs(1);
 /// And so far apart after that.
@@ -52,6 +53,8 @@ struct Pace {
     now: Instant,
     /// Between copies while nothing is heard.
     gap: Duration,
+    /// Nothing has been heard for long.
+    dark: bool,
 }
 
 /// Messages that are repeated until they are acknowledged, least recently sent first.
@@ -161,13 +164,13 @@ impl SendQueue {
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
-        self.repeats.pace = Some(Pace { now, gap });
+        self.repeats.pace = Some(Pace { now, gap, dark: sent.is_dark(now) });
     }
 
     /// Lets overdue messages ride in the room that is left in a packet that leaves anyway.
     pub(super) fn pack_repeats(&mut self, packet: &mut Packet<'_, '_>) {
         let Some(pace) = self.repeats.pace.filter(|_| packet.packed.frames > 0) else { return };
-        let end = packet.written() + RIDING_BYTES;
+        let end = packet.written() + if pace.dark { RIDING_BYTES_DARK } else { RIDING_BYTES };
         for patient in [false, true] {
             let mut at = 0;
             while at < LOOKED_AT {
@@ -248,7 +251,7 @@ impl Pace {
             Duration::ZERO
         } else {
             let age = repeat.since.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
-            self.gap.max(age / 8)
+            self.gap.max(age / 16)
         }
     }
 }
