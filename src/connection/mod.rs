@@ -20,7 +20,7 @@ use crate::{
         send::SendQueue,
     },
     error::SendError,
-    stats::{self, Stats},
+    stats::{self, Packets, Stats},
     wire::message::MIN_FRAGMENT,
 };
 
@@ -74,7 +74,10 @@ pub(crate) struct Connection {
     refused: Vec<MessageId>,
     /// When messages or parts of them last moved; `None` once memory was given back.
     busy_at: Option<Instant>,
+    /// What came in, as packet numbers tell it.
+    seen: stats::Seen,
     /// What earlier sessions counted.
+    packets_before: Packets,
     stale_before: u64,
     duplicates_before: u64,
 }
@@ -100,6 +103,8 @@ impl Connection {
             last_ack_ping: None,
             refused: Vec::new(),
             busy_at: None,
+            seen: stats::Seen::default(),
+            packets_before: Packets::default(),
             stale_before: 0,
             duplicates_before: 0,
         }
@@ -141,6 +146,8 @@ impl Connection {
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let undelivered = self.send.end_session();
+        self.packets_before = self.packets();
+        self.seen = stats::Seen::default();
         let config = self.config.clone();
         self.acks = Acks::default();
         self.sent = SentPackets::new(&config, 0);
@@ -293,6 +300,14 @@ impl Connection {
         self.sent.largest_acked()
     }
 
+    /// What became of packets, over all sessions.
+    fn packets(&self) -> Packets {
+        let mut packets = self.packets_before;
+        packets.merge(&self.sent.counted);
+        packets.merge(&self.seen.counted);
+        packets
+    }
+
     /// Adds what only the connection knows.
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
@@ -303,12 +318,20 @@ impl Connection {
         stats.flight_bytes = self.sent.flight_bytes() as u64;
         stats.queued_bytes = self.send.queued_bytes() as u64;
         stats.queued_messages = self.send.queued_messages() as u64;
+        stats.packets = self.packets();
+        stats.unsent_bytes = self.send.unsent_bytes() as u64;
+        stats.mtu = if self.started { (self.capacity + self.overhead) as u64 } else { 0 };
         let rtt = &self.sent.rtt;
         stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
             latest,
             min,
             smoothed: rtt.smoothed(),
             variance: rtt.variance(),
+            jitter: rtt.jitter(),
         });
+        // A window's worth a round trip.
+        let round_trip = rtt.min().map(|_| rtt.smoothed().max(Duration::from_micros(100)));
+        stats.rate = round_trip.map(|time| stats::per_second(self.config.flight_bytes as u64, time));
+        stats.queue_time = stats.rate.and_then(|rate| stats::takes(stats.unsent_bytes, rate));
     }
 }

@@ -96,6 +96,7 @@ impl Connection {
                 | Frame::Redirect { .. } => {}
             }
         }
+        self.seen.note(number);
         if let Some(bound) = now.checked_sub(self.sent.overdue(now)).filter(|_| silent) {
             self.send.hurry_repeats(bound);
         }
@@ -113,13 +114,14 @@ impl Connection {
     fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
         let delay = Duration::from_micros(ack.delay_us);
         let Self { sent, send, acks, window_due, .. } = self;
-        let newly = sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
-            (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
-            (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
-            (Content::Window, Fate::Lost) => *window_due = true,
-            (Content::Ack { .. }, Fate::Lost | Fate::Overdue)
-            | (Content::Window, Fate::Acked | Fate::Overdue) => {}
-        })?;
+        let newly =
+            sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
+                (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
+                (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
+                (Content::Window, Fate::Lost) => *window_due = true,
+                (Content::Ack { .. }, Fate::Lost | Fate::Overdue)
+                | (Content::Window, Fate::Acked | Fate::Overdue) => {}
+            })?;
         if let Some(bound) = sent.known_until(now).filter(|_| newly) {
             send.hurry_repeats(bound);
         }

@@ -13,12 +13,12 @@ use std::{
 
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
+    ack::TROUBLE,
     content::{Packet, State},
     path::Path,
-    ack::TROUBLE,
     rtt::Rtt,
 };
-use crate::{config::Config, error::Violation};
+use crate::{config::Config, error::Violation, stats::Packets};
 
 /// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
 const SKIPS_REMEMBERED: usize = 16;
@@ -66,6 +66,8 @@ pub(crate) struct SentPackets {
     max_pto: Duration,
     /// Packets remembered at most.
     most: usize,
+    /// The sender's half of what the statistics say.
+    pub(crate) counted: Packets,
 }
 
 impl SentPackets {
@@ -93,6 +95,7 @@ impl SentPackets {
             ack_delay: Duration::from_millis(25),
             max_pto: config.max_pto,
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
+            counted: Packets::default(),
         }
     }
 
@@ -157,6 +160,7 @@ impl SentPackets {
         if eliciting {
             self.flight_bytes += bytes as usize;
             self.eliciting_in_flight += 1;
+            self.counted.sent += 1;
             self.last_eliciting = Some(now);
         }
         if contents > 0 && self.is_dark(now) && self.echo_at.is_none() {
@@ -278,6 +282,8 @@ impl SentPackets {
                 continue;
             }
             newly = true;
+            self.counted.acked += 1;
+            self.counted.late += u64::from(carrier.late);
             self.path.arrived(carrier.late);
             if let Some((newest, _)) = self.newest.filter(|&(newest, _)| newest > packet.sent) {
                 overtaken = overtaken.max(Some((packet.sent, newest)));
@@ -343,6 +349,7 @@ impl SentPackets {
         let Some(packet) = flying else { return false };
         let carrier = packet.carrier();
         packet.state = State::Lost(now);
+        self.counted.lost += 1;
         self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
         self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
         let contents = packet.contents(self.contents_first);
@@ -428,14 +435,15 @@ impl SentPackets {
     }
 
     fn probe_at(&self) -> Option<Instant> {
-        if self.eliciting_in_flight == 0 {
-            return None;
-        }
-        self.last_eliciting.map(|last| last + self.pto())
+        self.last_eliciting.filter(|_| self.eliciting_in_flight > 0).map(|last| last + self.pto())
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).
-    pub(crate) fn handle_timeout(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate, Carrier)) -> u32 {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        mut settle: impl FnMut(Content, Fate, Carrier),
+    ) -> u32 {
         if self.loss_at.is_some_and(|at| at <= now) {
             self.detect_losses(now, &mut settle);
             self.pop_settled(now);

@@ -20,7 +20,7 @@ use super::{
 pub(crate) const SMALL: u32 = 512;
 /// So many bytes ride in one datagram at most; fewer while nothing has been heard for long.
 const RIDING_BYTES: usize = 1_100;
-const RIDING_BYTES_DARK: usize = 550;
+const RIDING_BYTES_DARK: usize = 450;
 /// So long a message is repeated without back-off.
 const EAGER: Duration = Duration::from_secs(1);
 /// And so far apart after that.
@@ -100,9 +100,8 @@ impl SendQueue {
         let Some(message) = self.slab.named(slot, id) else { return };
         match (fate, message.repeat) {
             (Fate::Acked, repeat) => {
-                let first = repeat.map_or(carrier.late, |repeat| {
-                    repeat.since.is_some_and(|since| carrier.sent < since)
-                });
+                let first = repeat
+                    .map_or(carrier.late, |repeat| repeat.since.is_some_and(|since| carrier.sent < since));
                 self.repeats.needless += u64::from(first);
             }
             // A later copy is on its way, and will be judged by itself.
