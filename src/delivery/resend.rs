@@ -23,7 +23,7 @@ const RIDING_BYTES: usize = 1_100;
 const RIDING_BYTES_DARK: usize = 450;
 /// So long a message is repeated without back-off.
 const EAGER: Duration = Duration::from_secs(1);
-/// And so far apart after that.
+/// And at least so far apart after that.
 const PATIENT: Duration = Duration::from_secs(1);
 /// Entries that are looked at for one datagram, at most.
 const LOOKED_AT: usize = 64;
@@ -37,7 +37,6 @@ pub(crate) struct Repeat {
     last: Instant,
     /// When it was repeated first.
     since: Option<Instant>,
-    copies: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +108,7 @@ impl SendQueue {
             (Fate::Overdue, None) => {
                 let whole = offset == 0 && len as usize == message.bytes.len();
                 if whole && len <= SMALL && !message.resending {
-                    message.repeat = Some(Repeat { last: carrier.sent, since: None, copies: 0 });
+                    message.repeat = Some(Repeat { last: carrier.sent, since: None });
                     insert(&mut self.repeats.eager, Turn { slot, id, last: carrier.sent });
                 }
                 return;
@@ -118,6 +117,12 @@ impl SendQueue {
             (Fate::Lost, _) => {}
         }
         self.settle(slot, id, (offset, len), fate);
+    }
+
+    /// Whether what this names has its place in the turns, or is known to have arrived.
+    pub(crate) fn is_repeated(&mut self, content: Content) -> bool {
+        let Content::Part { slot, id, .. } = content else { return false };
+        self.slab.named(slot, id).is_none_or(|message| message.repeat.is_some())
     }
 
     /// Everything whose latest copy was sent up to `bound` must be sent again at once.
@@ -227,7 +232,7 @@ impl SendQueue {
             }
             let whole = from == 0 && to as usize == message.bytes.len() && to <= SMALL;
             if let Some(now) = self.repeats.pace.map(|pace| pace.now).filter(|_| whole) {
-                let before = message.repeat.unwrap_or(Repeat { last: now, since: None, copies: 0 });
+                let before = message.repeat.unwrap_or(Repeat { last: now, since: None });
                 message.repeat = Some(before.again(now));
                 self.repeats.eager.push_back(Turn { slot, id, last: now });
             }
@@ -238,19 +243,15 @@ impl SendQueue {
 
 impl Repeat {
     fn again(self, now: Instant) -> Self {
-        Self { last: now, since: self.since.or(Some(now)), copies: self.copies.saturating_add(1) }
+        Self { last: now, since: self.since.or(Some(now)) }
     }
 }
 
 impl Pace {
+    /// How long after the latest copy the next one may ride.
     fn wait(&self, repeat: &Repeat, patient: bool) -> Duration {
-        if patient {
-            PATIENT
-        } else if repeat.since.is_none() {
-            Duration::ZERO
-        } else {
-            let age = repeat.since.map_or(Duration::ZERO, |since| self.now.saturating_duration_since(since));
-            self.gap.max(age / 16)
-        }
+        let Some(since) = repeat.since else { return Duration::ZERO };
+        let age = self.now.saturating_duration_since(since);
+        if patient { (age / 2).max(PATIENT) } else { (age / 16).max(self.gap) }
     }
 }
