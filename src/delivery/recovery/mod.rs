@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod loss;
+
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
-    ack::TROUBLE,
     content::{Packet, State},
     path::Path,
     rtt::Rtt,
@@ -27,12 +28,6 @@ const LOST_MEMORY: Duration = Duration::from_secs(1);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
-/// Nothing is heard for so long (and three probe timeouts): then a small datagram follows so long after each that
-/// carries messages.
-const DARK: Duration = Duration::from_millis(250);
-const ECHO: Duration = Duration::from_millis(8);
-/// A packet of small parts without a word for so long (and three probe timeouts) makes room for new ones.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// The packets on their way, and the timers that follow from them.
 #[derive(Debug)]
@@ -56,9 +51,11 @@ pub(crate) struct SentPackets {
     overdue_from: u64,
     /// When the newest packet known to have arrived was sent, and how long its acknowledgement took.
     newest: Option<(Instant, Duration)>,
-    /// When something new was acknowledged last.
-    progress: Option<Instant>,
+    /// Since when nothing new was acknowledged although something could have been.
+    waiting: Option<Instant>,
+    /// When a small datagram should follow the last one.
     echo_at: Option<Instant>,
+    /// When a packet counted as lost last.
     last_loss: Option<Instant>,
     path: Path,
     pub(crate) rtt: Rtt,
@@ -87,7 +84,7 @@ impl SentPackets {
             flying_from: first_number,
             overdue_from: first_number,
             newest: None,
-            progress: None,
+            waiting: None,
             echo_at: None,
             last_loss: None,
             path: Path::default(),
@@ -162,28 +159,13 @@ impl SentPackets {
             self.eliciting_in_flight += 1;
             self.counted.sent += 1;
             self.last_eliciting = Some(now);
+            self.waiting.get_or_insert(now);
         }
-        if contents > 0 && self.is_silent(now) && self.echo_at.is_none() {
-            self.echo_at = Some(now + ECHO);
+        if contents > 0 && self.is_dark(now) && self.echo_at.is_none() {
+            self.echo_at = Some(now + loss::ECHO);
         }
         self.push(now, bytes, contents, eliciting);
         self.pop_settled(now);
-    }
-
-    /// Whether the path seems to be dark.
-    fn is_silent(&self, now: Instant) -> bool {
-        let wait = DARK.max(self.pto_base() * 3);
-        self.eliciting_in_flight > 0
-            && self.progress.is_some_and(|last| now.saturating_duration_since(last) >= wait)
-    }
-
-    /// Whether a small datagram should follow the last one: the sooner one gets through, the sooner the rest may.
-    pub(crate) fn take_echo(&mut self, now: Instant) -> bool {
-        let due = self.echo_at.is_some_and(|at| at <= now);
-        if due {
-            self.echo_at = None;
-        }
-        due
     }
 
     fn push(&mut self, now: Instant, bytes: u32, contents: u32, eliciting: bool) {
@@ -231,7 +213,7 @@ impl SentPackets {
         }
         if newly {
             self.probes = 0;
-            self.progress = Some(now);
+            self.waiting = (self.eliciting_in_flight > 0).then_some(now);
         }
         // Else only time can make a loss, and `loss_at` sees to that.
         if newly || grew {
@@ -300,105 +282,6 @@ impl SentPackets {
         newly
     }
 
-    /// Copies sent up to this moment would be known by now, had they arrived: what was sent later has, and the
-    /// allowance for reordering is over.
-    pub(crate) fn known_until(&self, now: Instant) -> Option<Instant> {
-        let (newest, took) = self.newest?;
-        let by_now = now.checked_sub(took.max(self.rtt.smoothed()) + self.path.allowance(&self.rtt))?;
-        Some(newest.min(by_now))
-    }
-
-    /// Marks as lost what later packets overtook by too much, and sets the timer for what may follow.
-    fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
-        self.loss_at = None;
-        let (Some(largest), Some((_, took))) = (self.largest_acked, self.newest) else { return };
-        let delay = took.max(self.rtt.smoothed()) + self.path.allowance(&self.rtt);
-        while let Some(number) = self.next_flying().filter(|&number| number < largest) {
-            let Some(due) = self.at(number).map(|packet| packet.sent + delay) else { return };
-            // Later packets were sent later.
-            if due > now {
-                self.loss_at = Some(due);
-                return;
-            }
-            self.path.lost();
-            self.last_loss = Some(now);
-            self.lose(now, self.offset(number), Fate::Lost, settle);
-        }
-    }
-
-    /// The oldest packet that flies. Each is passed over once.
-    fn next_flying(&mut self) -> Option<u64> {
-        self.flying_from = self.flying_from.max(self.first);
-        loop {
-            match self.at(self.flying_from)?.state {
-                State::Flying => return Some(self.flying_from),
-                _ => self.flying_from += 1,
-            }
-        }
-    }
-
-    /// Takes a packet out of the flight, if it is there, and hands its contents back.
-    fn lose(
-        &mut self,
-        now: Instant,
-        at: usize,
-        fate: Fate,
-        settle: &mut impl FnMut(Content, Fate, Carrier),
-    ) -> bool {
-        let flying = self.packets.get_mut(at).filter(|packet| packet.state == State::Flying);
-        let Some(packet) = flying else { return false };
-        let carrier = packet.carrier();
-        packet.state = State::Lost(now);
-        self.counted.lost += 1;
-        self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
-        self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-        let contents = packet.contents(self.contents_first);
-        self.contents.range(contents).for_each(|&content| settle(content, fate, carrier));
-        true
-    }
-
-    /// Names what should have been heard of by now. A packet leaves is about to: it may carry some of it along.
-    pub(crate) fn mark_overdue(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate, Carrier)) {
-        let wait = self.overdue(now);
-        self.overdue_from = self.overdue_from.max(self.first);
-        while let Some(&packet) = self.at(self.overdue_from).filter(|packet| packet.sent + wait <= now) {
-            self.overdue_from += 1;
-            if packet.state == State::Flying {
-                let carrier = packet.carrier();
-                let contents = packet.contents(self.contents_first);
-                self.contents.range(contents).for_each(|&content| settle(content, Fate::Overdue, carrier));
-            }
-        }
-    }
-
-    /// How long after its sending a part counts as overdue.
-    pub(crate) fn overdue(&self, now: Instant) -> Duration {
-        // Where packets are lost the peer acknowledges each at once.
-        let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
-        self.rtt.overdue()
-            + self.path.slowness(&self.rtt)
-            + if hasty { Duration::ZERO } else { self.ack_delay }
-    }
-
-    /// Before something new leaves: packets of small parts that nobody spoke of for a second no longer fill the flight.
-    /// Their parts are remembered by the queue above.
-    pub(crate) fn expire(
-        &mut self,
-        now: Instant,
-        small: u32,
-        mut settle: impl FnMut(Content, Fate, Carrier),
-    ) {
-        let wait = SILENCE.max(self.pto_base() * 3);
-        while let Some(number) = self.next_flying() {
-            let Some(packet) = self.at(number).filter(|packet| packet.sent + wait <= now) else { return };
-            let large = |content: &Content| matches!(content, Content::Part { len, .. } if *len > small);
-            if self.contents.range(packet.contents(self.contents_first)).any(large) {
-                return;
-            }
-            self.lose(now, self.offset(number), Fate::Lost, &mut settle);
-        }
-    }
-
     /// Makes room for the next packet: a peer that asks and asks but acknowledges nothing must not make us remember
     /// every answer. The oldest packets count as lost and are forgotten.
     pub(crate) fn make_room(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate, Carrier)) {
@@ -428,45 +311,6 @@ impl SentPackets {
         self.contents.drain(..packet.contents as usize);
         self.contents_first += u64::from(packet.contents);
         self.first += 1;
-    }
-
-    /// When something is due: a loss to be declared or a probe to be sent.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let recovery = self.loss_at.or_else(|| self.probe_at());
-        recovery.into_iter().chain(self.echo_at).min()
-    }
-
-    fn probe_at(&self) -> Option<Instant> {
-        self.last_eliciting.filter(|_| self.eliciting_in_flight > 0).map(|last| last + self.pto())
-    }
-
-    /// Runs what is due. Returns how many probe packets should leave (0 to 2).
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        mut settle: impl FnMut(Content, Fate, Carrier),
-    ) -> u32 {
-        if self.loss_at.is_some_and(|at| at <= now) {
-            self.detect_losses(now, &mut settle);
-            self.pop_settled(now);
-            return 0;
-        }
-        if self.loss_at.is_some() || self.probe_at().is_none_or(|at| at > now) {
-            return 0;
-        }
-        self.probes = self.probes.saturating_add(1);
-        // The timer runs from now, also if the probe cannot leave.
-        self.last_eliciting = Some(now);
-        self.repeat_oldest(now, &mut settle);
-        2
-    }
-
-    /// Hands the contents of the two oldest flying packets back for another try, and takes them out of the flight.
-    fn repeat_oldest(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
-        for _ in 0..2 {
-            let Some(number) = self.next_flying() else { return };
-            self.lose(now, self.offset(number), Fate::Lost, settle);
-        }
     }
 
     /// Packets and contents remembered.
