@@ -125,17 +125,22 @@ impl SendQueue {
     /// Where the lane stands in `lanes`; it is made on first use.
     pub(super) fn lane_at(&mut self, lane: u8) -> usize {
         self.lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
-            self.lanes.push(SendLane::new(lane));
+            self.lanes.push(SendLane::new(lane, self.bounds()));
             self.lanes.len() - 1
         })
+    }
+
+    /// What a lane's queue may hold unless it says otherwise, in bytes and messages.
+    pub(super) fn bounds(&self) -> (usize, usize) {
+        (self.limits.bytes, self.limits.messages)
     }
 
     /// How a lane shares the line and bounds its queue, from now on.
     pub(crate) fn set_lane(&mut self, lane: u8, options: LaneOptions) -> Result<(), ConfigError> {
         options.check()?;
-        let at = self.lane_at(lane);
+        let (at, bounds) = (self.lane_at(lane), self.bounds());
         if let Some(lane) = self.lanes.get_mut(at) {
-            lane.options = options;
+            lane.set_options(options, bounds);
             // Turns of another priority, or by another weight, say nothing here.
             lane.turn = 0;
         }
