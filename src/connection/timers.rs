@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Connection;
 use crate::delivery::{
-    recovery::{Content, Fate},
+    recovery::{Carrier, Content, Fate},
+    resend::SMALL,
     send::SendQueue,
 };
 
@@ -29,7 +30,15 @@ impl Connection {
         }
         self.send.tick(now);
         let Self { sent, send, window_due, .. } = self;
-        let probes = sent.handle_timeout(now, |content, fate| give_back(send, window_due, content, fate));
+        let probes = sent.handle_timeout(now, |content, fate, carrier| {
+            give_back(send, window_due, content, fate, carrier);
+        });
+        if let Some(bound) = sent.known_until(now) {
+            send.hurry_repeats(bound);
+        }
+        if probes > 0 {
+            send.hurry_two();
+        }
         self.probes = self.probes.max(probes);
         self.send.handle_timeout(now);
         self.recv.expire(now);
@@ -41,7 +50,15 @@ impl Connection {
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
     pub(super) fn forget_oldest(&mut self, now: Instant) {
         let Self { sent, send, window_due, .. } = self;
-        sent.make_room(now, |content, fate| give_back(send, window_due, content, fate));
+        sent.make_room(now, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+    }
+
+    /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.
+    pub(super) fn find_overdue(&mut self, now: Instant) {
+        let Self { sent, send, window_due, .. } = self;
+        sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
+        sent.expire(now, SMALL, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+        send.set_pace(now, sent);
     }
 
     /// Gives back memory that an idle session does not need.
@@ -59,9 +76,9 @@ impl Connection {
 }
 
 /// What a lost packet carried goes back to where it came from.
-fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate) {
+fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate, carrier: Carrier) {
     match (content, fate) {
-        (Content::Part { .. } | Content::Skip { .. }, _) => send.settle_content(content, fate),
+        (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => *window_due = true,
         _ => {}
     }

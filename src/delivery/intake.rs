@@ -221,6 +221,7 @@ fn outgoing(
         resend: Ranges::default(),
         acked: Ranges::default(),
         resending: false,
+        repeat: None,
         queued: true,
         extras,
     }

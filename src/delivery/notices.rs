@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Guarantee, MessageId,
+    content::Fate,
     expiry::Alarm,
     outgoing::{Outgoing, charge},
     send::{HEAD_GUESS, SendQueue},
@@ -113,6 +114,13 @@ impl SendQueue {
         self.unsent_messages = self.unsent_messages.saturating_sub(1);
         if let Some(lane) = self.lanes.get_mut(usize::from(at)) {
             lane.unsent_bytes = lane.unsent_bytes.saturating_sub(len);
+        }
+    }
+
+    /// A part of a message that is gone met its fate.
+    pub(super) fn on_stray_fate(&mut self, id: u64, fate: Fate) {
+        if fate == Fate::Acked {
+            self.notices.on_late(id);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Guarantee, ranges::Ranges};
+use super::{Guarantee, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
 /// Buffers kept for reuse, at most this many and this many bytes in all; larger single ones are given back at once.
@@ -34,6 +34,8 @@ pub(crate) struct Outgoing {
     pub(crate) acked: Ranges,
     /// It stands in the queue of resends.
     pub(crate) resending: bool,
+    /// How it is being repeated, if it is.
+    pub(crate) repeat: Option<Repeat>,
     /// It stands in its lane's queue: some of it was never packed.
     pub(crate) queued: bool,
     /// What only a message with options needs.
@@ -56,8 +58,9 @@ pub(crate) struct Extras {
     pub(crate) copies: u8,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
-    /// When a part of it was packed last.
+    /// When a part of it was packed last, and when all of it in one frame.
     pub(crate) packed_at: Option<Instant>,
+    pub(crate) whole_at: Option<Instant>,
     /// Parts on their way whose fate will be told.
     pub(crate) parts_out: u32,
 }
@@ -83,11 +86,19 @@ impl Outgoing {
         self.extras.as_ref().is_none_or(|extras| extras.parts_out == 0)
     }
 
-    /// A part of it was packed.
+    /// All of it left in one frame after this time.
+    pub(crate) fn was_copied_after(&self, sent: Instant) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.whole_at > Some(sent))
+    }
+
+    /// A part of it was packed, or all.
     #[inline]
-    pub(crate) fn on_part(&mut self, now: Instant) {
+    pub(crate) fn on_part(&mut self, now: Instant, whole: bool) {
         if let Some(extras) = self.extras.as_deref_mut() {
             extras.packed_at = Some(now);
+            if whole {
+                extras.whole_at = Some(now);
+            }
             extras.parts_out = extras.parts_out.saturating_add(1);
         }
     }

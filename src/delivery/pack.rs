@@ -39,7 +39,7 @@ pub(super) struct Packet<'p, 'b> {
     writer: &'p mut Writer<'b>,
     context: &'p mut Context,
     sent: &'p mut SentPackets,
-    packed: Packed,
+    pub(super) packed: Packed,
     /// Payload bytes of an empty packet.
     capacity: usize,
     pub(super) now: Instant,
@@ -76,6 +76,7 @@ impl SendQueue {
             let bytes = packet.writer.written().saturating_sub(before);
             self.drain.on_packed(now, bytes, self.unsent_messages > 0);
         }
+        self.pack_repeats(&mut packet);
         packet.packed
     }
 
@@ -150,6 +151,10 @@ impl Packet<'_, '_> {
         true
     }
 
+    pub(super) fn written(&self) -> usize {
+        self.writer.written()
+    }
+
     /// Whether a message that does not fit here would fit whole into an empty packet, or the room is not worth a cut.
     fn should_wait(&self, total: usize) -> bool {
         let fits_elsewhere = total + FRAGMENT_HEAD <= self.capacity;
@@ -196,12 +201,13 @@ impl Packet<'_, '_> {
     fn put_range(&mut self, slot: u32, message: &mut Outgoing, from: usize, to: usize) -> Option<(u32, u32)> {
         message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;
+        let whole = from == 0 && to == message.bytes.len();
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
         if message.is_followed() {
             self.sent.push_content(Content::Part { slot, id: message.id, offset: from, len: to - from });
             self.packed.contents += 1;
         }
-        message.on_part(self.now);
+        message.on_part(self.now, whole);
         Some((from, to))
     }
 }

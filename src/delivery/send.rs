@@ -12,7 +12,8 @@ use super::{
     notices::{Notices, Outcome},
     options::LaneOptions,
     outgoing::{Outgoing, Slab, charge},
-    recovery::{Content, Fate},
+    recovery::Fate,
+    resend::Repeats,
     schedule::Drain,
     send_lane::SendLane,
     skips::Skip,
@@ -43,7 +44,9 @@ pub(crate) struct SendQueue {
     pub(super) lanes: Vec<SendLane>,
     /// Slots and ids of messages with parts to be sent again, in the order in which they were found lost.
     pub(super) resends: VecDeque<(u32, u64)>,
-    /// The same of messages of which a copy is due, and of those whose copies ride along.
+    /// Small messages whose latest copy has not been heard of, by turns.
+    pub(crate) repeats: Repeats,
+    /// Slots and ids of messages of which a copy is due, and of those whose copies ride along.
     pub(super) copies_due: VecDeque<(u32, u64)>,
     pub(super) riding: VecDeque<(u32, u64)>,
     pub(super) alarms: BinaryHeap<expiry::Entry>,
@@ -86,6 +89,7 @@ impl SendQueue {
             slab: Slab::default(),
             lanes: Vec::new(),
             resends: VecDeque::new(),
+            repeats: Repeats::default(),
             copies_due: VecDeque::new(),
             riding: VecDeque::new(),
             alarms: BinaryHeap::new(),
@@ -166,13 +170,8 @@ impl SendQueue {
     }
 
     /// Learns the fate of a part that was sent.
-    fn settle(&mut self, slot: u32, id: u64, (offset, len): (u32, u32), fate: Fate) {
-        let Some(message) = self.slab.named(slot, id) else {
-            if fate == Fate::Acked {
-                self.notices.on_late(id);
-            }
-            return;
-        };
+    pub(super) fn settle(&mut self, slot: u32, id: u64, (offset, len): (u32, u32), fate: Fate) {
+        let Some(message) = self.slab.named(slot, id) else { return };
         let part = u64::from(offset)..u64::from(offset) + u64::from(len);
         let total = message.bytes.len() as u64;
         let repeated = message.guarantee == Guarantee::Delivery;
@@ -216,15 +215,6 @@ impl SendQueue {
         self.release_skips();
     }
 
-    /// Takes the queue's fate of packets in one go.
-    pub(crate) fn settle_content(&mut self, content: Content, fate: Fate) {
-        match content {
-            Content::Part { slot, id, offset, len } => self.settle(slot, id, (offset, len), fate),
-            Content::Skip { id } => self.settle_skip(id, fate),
-            _ => {}
-        }
-    }
-
     /// The session is over: everything is dropped. Names each `Delivery` that was not acknowledged, oldest first.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         self.tell_of_the_rest();
@@ -235,6 +225,7 @@ impl SendQueue {
         undelivered.sort_unstable();
         self.slab = Slab::default();
         self.resends.clear();
+        self.repeats.clear();
         self.copies_due.clear();
         self.riding.clear();
         self.alarms.clear();
@@ -281,6 +272,7 @@ impl SendQueue {
         self.slab.shrink();
         self.lanes.iter_mut().for_each(SendLane::shrink);
         self.resends.shrink_to_fit();
+        self.repeats.shrink();
         self.copies_due.shrink_to_fit();
         self.riding.shrink_to_fit();
         self.alarms.shrink_to_fit();
