@@ -6,7 +6,7 @@ use std::fmt;
 /// A configuration value is out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The field of [`Config`](crate::Config), by name.
+    /// The field of [`Config`](crate::Config) or [`LaneOptions`](crate::LaneOptions), by name.
     pub field: &'static str,
     /// What was given (milliseconds for durations, bytes or counts else).
     pub given: u64,
@@ -19,7 +19,7 @@ pub struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, given, min, max } = self;
-        write!(f, "Config::{field} is {given}, but must be in {min}..={max}")
+        write!(f, "{field} is {given}, but must be in {min}..={max}")
     }
 }
 

@@ -2,7 +2,7 @@
 //! Events come in the order in which the things happened, and each is told once.
 
 use crate::crypto::PublicKey;
-use crate::delivery::MessageId;
+use crate::delivery::{MessageId, Outcome};
 use crate::error::CloseReason;
 
 /// Something happened to the session.
@@ -30,6 +30,15 @@ pub enum Event {
         messages: Vec<MessageId>,
         /// Longest `Delivery` message of this session, in bytes; `None` and `Order` may have a smaller limit of their own.
         max_bytes: usize,
+    },
+    /// What became of a message that was sent with [`SendOptions::notice`](crate::SendOptions::notice); told once for
+    /// each. Notices come before other events that happened at the same time, so the last ones of a session before its
+    /// end.
+    Notice {
+        /// The message.
+        message: MessageId,
+        /// What became of it.
+        outcome: Outcome,
     },
     /// The session ended, or never came about.
     Closed {

@@ -163,7 +163,9 @@ mod wire;
 
 pub use config::{Config, NewSetUnsent, Padding};
 pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
-pub use delivery::{Guarantee, LaneId, MessageId};
+pub use delivery::{
+    Guarantee, LaneId, LaneOptions, LanePolicy, LaneStats, MessageId, Outcome, SendOptions, Strategy,
+};
 pub use endpoint::{Endpoint, Message, SealedEndpoint, Session, Set, StartError};
 pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
 pub use event::Event;

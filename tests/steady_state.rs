@@ -9,8 +9,8 @@ use std::{
 };
 
 use sealgram::{
-    Config, Credentials, Endpoint, Environment, Guarantee, SealedEndpoint, SecretKey, Session, UdpLike,
-    memory_pair, sim::Net,
+    Config, Credentials, Endpoint, Environment, Guarantee, LaneId, SealedEndpoint, SecretKey, SendOptions,
+    Session, Strategy, UdpLike, memory_pair, sim::Net,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -110,4 +110,61 @@ fn a_plain_session_allocates_nothing_per_message() -> Result<(), Failure> {
     let end =
         |socket, node| Endpoint::plain_with_environment(socket, Config::default(), clock.environment(node));
     check(&clock, [end(one, 0)?, end(two, 1)?])
+}
+
+/// Sends with every option and fetches the notices.
+fn optional_round<U: UdpLike, S: Session>(
+    clock: &Clock,
+    ends: &mut [Endpoint<U, S>; 2],
+    tick: u32,
+    counts: &mut (usize, usize),
+) -> Result<(), Failure> {
+    let life = Duration::from_millis(100);
+    for strategy in [Strategy::RealTime, Strategy::TimeSensitive, Strategy::Reliable, Strategy::Critical] {
+        ends[0].send_payload(strategy, &[7; 60])?;
+    }
+    for guarantee in [Guarantee::None, Guarantee::Order, Guarantee::Delivery] {
+        let options = SendOptions::new(guarantee).expires(life).drop_late().notice();
+        ends[0].send_payload(options.lane(LaneId(1)), &[7; 60])?;
+        ends[0].send_payload(options.lane(LaneId(2)).slot(tick % 4).copies(2, life / 10), &[7; 60])?;
+        // Replaced at once, so that something is superseded unsent.
+        ends[0].send_payload(options.lane(LaneId(2)).slot(tick % 4), &[7; 60])?;
+    }
+    ends[0].flush()?;
+    for _ in 0..2 {
+        clock.advance();
+        for end in ends.iter_mut() {
+            while end.recv()?.is_some() {
+                counts.0 += 1;
+            }
+            end.maintain()?;
+            while end.poll_event().is_some() {
+                counts.1 += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn options_allocate_nothing_per_message() -> Result<(), Failure> {
+    let (one, two) = memory_pair();
+    let clock = Clock::new();
+    let end =
+        |socket, node| Endpoint::plain_with_environment(socket, Config::default(), clock.environment(node));
+    let mut ends = [end(one, 0)?, end(two, 1)?];
+    ends[0].connect()?;
+    let mut counts = (0, 0);
+    for tick in 0..3_000 {
+        optional_round(&clock, &mut ends, tick, &mut counts)?;
+    }
+    let warm = counts;
+    let mut result = Ok(());
+    let info = allocation_counter::measure(|| {
+        result = (0..1_000).try_for_each(|tick| optional_round(&clock, &mut ends, tick, &mut counts));
+    });
+    result?;
+    assert_eq!((counts.0 - warm.0, counts.1 - warm.1), (4_000 + 3_000 + 1_000, 9_000));
+    assert_eq!(info.count_total, 0, "{info:?}");
+    Ok(())
 }

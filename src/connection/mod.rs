@@ -3,6 +3,7 @@
 //! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
 mod receive;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -19,7 +20,6 @@ use crate::{
         recv::{Handle, Ready, RecvLimits, RecvQueue},
         send::SendQueue,
     },
-    error::SendError,
     stats::{self, Packets, Stats},
     wire::message::MIN_FRAGMENT,
 };
@@ -164,37 +164,17 @@ impl Connection {
 
     // ---- messages out ----
 
+    /// Queues a message without options.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn send(
         &mut self,
         lane: u8,
         guarantee: Guarantee,
         bytes: &[u8],
-    ) -> Result<MessageId, SendError> {
-        self.send.send(lane, guarantee, bytes)
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        self.send.write(bytes)
-    }
-
-    pub(crate) fn written(&self) -> usize {
-        self.send.written()
-    }
-
-    pub(crate) fn send_written(&mut self, lane: u8, guarantee: Guarantee) -> Result<MessageId, SendError> {
-        self.send.send_written(lane, guarantee)
-    }
-
-    pub(crate) fn clear_written(&mut self) {
-        self.send.clear_written();
-    }
-
-    pub(crate) fn open_set(&mut self, lane: u8) -> Result<(), SendError> {
-        self.send.open_set(lane)
-    }
-
-    pub(crate) fn close_set(&mut self, lane: u8) -> Result<(), SendError> {
-        self.send.close_set(lane)
+    ) -> Result<MessageId, crate::error::SendError> {
+        let lane = crate::delivery::LaneId(lane);
+        let options = crate::delivery::SendOptions::new(guarantee).lane(lane);
+        self.send_with(&options, None, bytes)
     }
 
     /// Lets everything queued leave with the next calls of `transmit`, also in datagrams that are not full.
@@ -313,6 +293,7 @@ impl Connection {
         let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
         stats.spurious_resends = self.send.repeats.needless;
+        stats.late_acks = self.send.late_acks();
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
         stats.flight_bytes = self.sent.flight_bytes() as u64;

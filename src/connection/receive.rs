@@ -50,6 +50,7 @@ impl Connection {
         let silent = self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
         self.last_received = Some(now);
         self.unanswered = None;
+        self.send.tick(now);
         // 2. The whole payload must decode before any of it counts.
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
@@ -70,6 +71,8 @@ impl Connection {
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,
                 Frame::Window { lane: None, limit } => self.send.raise_window(limit),
+                Frame::Skipped { lane, index } => self.send.on_skip_answer(lane, index, false),
+                Frame::Have { lane, index } => self.send.on_skip_answer(lane, index, true),
                 Frame::Skip { lane, index, charge } => {
                     let answer = self.recv.skip(now, lane, index, charge)?;
                     self.reply(match answer {
@@ -88,8 +91,6 @@ impl Connection {
                 Frame::Padding { .. }
                 | Frame::Ping
                 | Frame::Window { lane: Some(_), .. }
-                | Frame::Skipped { .. }
-                | Frame::Have { .. }
                 | Frame::PathChallenge(_)
                 | Frame::PathResponse(_)
                 | Frame::NewCid { .. }
@@ -116,7 +117,7 @@ impl Connection {
         let Self { sent, send, acks, window_due, .. } = self;
         let newly =
             sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
-                (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
+                (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
                 (Content::Window, Fate::Lost) => *window_due = true,
                 (Content::Ack { .. }, Fate::Lost | Fate::Overdue)

@@ -18,7 +18,9 @@ impl Connection {
         if !self.started {
             return None;
         }
-        [self.acks.deadline(), self.sent.deadline(), self.recv.deadline()].into_iter().flatten().min()
+        let sending = [self.sent.deadline(), self.send.deadline()];
+        let receiving = [self.acks.deadline(), self.recv.deadline()];
+        sending.into_iter().chain(receiving).flatten().min()
     }
 
     /// Runs what is due.
@@ -26,6 +28,7 @@ impl Connection {
         if !self.started {
             return;
         }
+        self.send.tick(now);
         let Self { sent, send, window_due, .. } = self;
         let probes = sent.handle_timeout(now, |content, fate, carrier| {
             give_back(send, window_due, content, fate, carrier);
@@ -38,6 +41,7 @@ impl Connection {
         }
         self.ping |= sent.take_echo(now);
         self.probes = self.probes.max(probes);
+        self.send.handle_timeout(now);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
             self.rest();
@@ -80,7 +84,7 @@ impl Connection {
 /// What a lost packet carried goes back to where it came from.
 fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate, carrier: Carrier) {
     match (content, fate) {
-        (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
+        (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => *window_due = true,
         _ => {}
     }

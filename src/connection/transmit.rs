@@ -68,7 +68,8 @@ impl Connection {
         }
         // 4. Lost parts, then new messages.
         if open {
-            let packed = self.send.pack(&mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
+            let packed =
+                self.send.pack(now, &mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
             contents += packed.contents;
             eliciting |= packed.frames > 0;
             if packed.frames > 0 {

@@ -10,6 +10,8 @@ pub(crate) enum Content {
     Part { slot: u32, id: u64, offset: u32, len: u32 },
     /// An ACK frame that named `largest`.
     Ack { largest: u64 },
+    /// A SKIP frame for message `id`.
+    Skip { id: u64 },
     /// A WINDOW frame of the session.
     Window,
 }

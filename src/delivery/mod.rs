@@ -3,6 +3,11 @@
 
 pub(crate) mod ack;
 mod content;
+mod copies;
+mod expiry;
+mod intake;
+pub(crate) mod notices;
+pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod pack;
 mod path;
@@ -11,9 +16,16 @@ pub(crate) mod recovery;
 pub(crate) mod recv;
 pub(crate) mod resend;
 pub(crate) mod rtt;
+mod schedule;
 pub(crate) mod send;
 pub(crate) mod send_lane;
+mod skips;
+mod slots;
 
+pub use self::{
+    notices::Outcome,
+    options::{LaneOptions, LanePolicy, LaneStats, SendOptions, Strategy},
+};
 pub use crate::wire::Guarantee;
 
 /// Names a message that this endpoint sent, in its events. Counts up from 1 over the endpoint's life.

@@ -1,6 +1,8 @@
 //! Messages that wait to be sent or acknowledged: a slab of records whose buffers are recycled. Knows nothing of
 //! packets; a stale reference (a slot reused by another message) is recognised by the message's id.
 
+use std::time::{Duration, Instant};
+
 use super::{Guarantee, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
@@ -14,6 +16,8 @@ const POOL_BUFFER_BYTES: usize = 64 << 10;
 pub(crate) struct Outgoing {
     pub(crate) id: u64,
     pub(crate) lane: u8,
+    /// Where the lane stands among those in use.
+    pub(crate) at: u8,
     pub(crate) guarantee: Guarantee,
     /// Which group of the lane it belongs to; becomes a set number when the first of the group is packed.
     pub(crate) tag: u64,
@@ -32,6 +36,43 @@ pub(crate) struct Outgoing {
     pub(crate) resending: bool,
     /// How it is being repeated, if it is.
     pub(crate) repeat: Option<Repeat>,
+    /// It stands in its lane's queue: some of it was never packed.
+    pub(crate) queued: bool,
+    /// Its sender wants to know what became of it.
+    pub(crate) notice: bool,
+    /// A newer message took its slot when it had left.
+    pub(crate) superseded: bool,
+    /// The slot that it holds.
+    pub(crate) key: Option<u32>,
+    /// When its life ends, and whether the peer is told.
+    pub(crate) expires_at: Option<Instant>,
+    pub(crate) drop_late: bool,
+    /// Copies that may still leave, the time between them, and how much of the next one was packed.
+    pub(crate) copies: u8,
+    pub(crate) spacing: Duration,
+    pub(crate) copied: usize,
+    /// When a part of it was packed last.
+    pub(crate) packed_at: Option<Instant>,
+    /// Parts on their way whose fate will be told; not counted for a `Delivery`.
+    pub(crate) parts_out: u32,
+}
+
+impl Outgoing {
+    /// Its numbers are given, so that the peer may come to know of it.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.numbers.is_some()
+    }
+
+    /// Whether the fate of its parts must be told.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.notice || self.guarantee == Guarantee::Delivery
+    }
+
+    /// Milliseconds of life that are left, where the peer is told.
+    pub(crate) fn life(&self, now: Instant) -> Option<u32> {
+        let end = self.expires_at.filter(|_| self.drop_late)?;
+        Some(u32::try_from(end.saturating_duration_since(now).as_millis()).unwrap_or(u32::MAX))
+    }
 }
 
 /// What a message costs a queue.
@@ -104,6 +145,11 @@ impl Slab {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
+    /// Whether message `id` is in `slot` and waits to be packed.
+    pub(crate) fn is_queued(&self, slot: u32, id: u64) -> bool {
+        self.get(slot).is_some_and(|message| message.id == id && message.queued)
+    }
+
     /// The message in `slot` if it still is message `id`.
     pub(crate) fn named(&mut self, slot: u32, id: u64) -> Option<&mut Outgoing> {
         self.get_mut(slot).filter(|message| message.id == id)
@@ -116,6 +162,12 @@ impl Slab {
         self.messages -= 1;
         self.free.push(slot);
         self.recycle(message.bytes);
+    }
+
+    /// The slots of messages that `wanted` picks, in no order.
+    pub(crate) fn find(&self, wanted: impl Fn(&Outgoing) -> bool) -> Vec<u32> {
+        let held = (0..).zip(&self.slots).filter_map(|(slot, held)| Some((slot, held.as_ref()?)));
+        held.filter(|(_, message)| wanted(message)).map(|(slot, _)| slot).collect()
     }
 
     /// The messages held, in no order.

@@ -1,14 +1,19 @@
-//! Fills packets with message frames: lost parts first, then what waits, lane by lane. The order inside a lane is the
-//! order of sending; `None` messages pass a `Delivery` that must wait or that is large. PROTOCOL.md, "Numbering".
+//! Fills packets with message frames: what was given up, lost parts, copies, then what waits, lane by lane. The order
+//! inside a lane is the order of sending; `None` messages pass a `Delivery` that must wait or that is large.
+//! PROTOCOL.md, "Numbering".
+
+use std::time::Instant;
 
 use super::{
     Guarantee,
     outgoing::{Outgoing, charge},
     recovery::{Content, SentPackets},
-    send::{HEAD_GUESS, SendQueue},
+    send::SendQueue,
+    send_lane::SendLane,
 };
 use crate::wire::{
     codec::Writer,
+    frame::{self, Frame},
     message::{self, Context, MIN_FRAGMENT, MessageFrame, Numbers, Part},
 };
 
@@ -37,91 +42,69 @@ pub(super) struct Packet<'p, 'b> {
     pub(super) packed: Packed,
     /// Payload bytes of an empty packet.
     capacity: usize,
+    pub(super) now: Instant,
 }
 
 impl SendQueue {
-    /// Packs lost parts and, if `fresh`, messages that were never sent, until the packet is full.
+    /// Packs lost parts, copies and, if `fresh`, messages that were never sent, until the packet is full.
     pub(crate) fn pack(
         &mut self,
+        now: Instant,
         writer: &mut Writer<'_>,
         context: &mut Context,
         sent: &mut SentPackets,
         (capacity, fresh): (usize, bool),
     ) -> Packed {
-        let mut packet = Packet { writer, context, sent, packed: Packed::default(), capacity };
-        let mut next = self.pack_resends(&mut packet);
-        let lanes = if fresh { self.lanes.len() } else { 0 };
-        for at in 0..lanes {
-            if next == Next::Done {
-                next = self.pack_lane(at, &mut packet);
+        self.tick(now);
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.handle_timeout(now);
+        }
+        let mut packet = Packet { writer, context, sent, packed: Packed::default(), capacity, now };
+        let mut next = self.pack_skips(&mut packet);
+        if next == Next::Done {
+            next = self.pack_resends(&mut packet);
+        }
+        if next == Next::Done {
+            next = self.pack_copies(&mut packet);
+        }
+        if fresh {
+            let before = packet.writer.written();
+            while next == Next::Done {
+                let Some((at, slot)) = self.pick() else { break };
+                next = self.pack_new(at, slot, &mut packet);
             }
+            let bytes = packet.writer.written().saturating_sub(before);
+            self.drain.on_packed(now, bytes, self.unsent_messages > 0);
         }
         self.pack_repeats(&mut packet);
         packet.packed
     }
 
-    fn pack_lane(&mut self, at: usize, packet: &mut Packet<'_, '_>) -> Next {
-        loop {
-            let Some(lane) = self.lanes.get(at) else { return Next::Done };
-            let ordered = lane.ordered.front().copied().filter(|&slot| self.may_pack(at, slot));
-            let unordered = lane.unordered.front().copied();
-            // Oldest first, but a message in the middle of its fragments holds no `None` up.
-            let slot = match (ordered, unordered) {
-                (None, None) => return Next::Done,
-                (Some(slot), None) | (None, Some(slot)) => slot,
-                (Some(ordered), Some(unordered)) => {
-                    let age = |slot| self.slab.get(slot).map(|message| message.id);
-                    let begun = self.slab.get(ordered).is_some_and(|message| message.packed > 0);
-                    if begun || age(unordered) < age(ordered) { unordered } else { ordered }
-                }
-            };
-            if self.pack_new(at, slot, packet) == Next::Full {
-                return Next::Full;
-            }
-        }
-    }
-
-    /// Whether flow control lets the lane's oldest ordered message go.
-    fn may_pack(&self, at: usize, slot: u32) -> bool {
-        let Some(message) = self.slab.get(slot) else { return true };
-        message.guarantee != Guarantee::Delivery
-            || message.numbers.is_some()
-            || (self.window_admits(message.bytes.len())
-                && self.lanes.get(at).is_some_and(super::send_lane::SendLane::has_index_room))
-    }
-
     /// Packs what fits of a message that was not wholly sent yet. `Full` also when it must wait for an empty packet.
     fn pack_new(&mut self, at: usize, slot: u32, packet: &mut Packet<'_, '_>) -> Next {
         let (Some(lane), Some(message)) = (self.lanes.get_mut(at), self.slab.get_mut(slot)) else {
-            return Next::Done;
+            return Next::Full;
         };
         let total = message.bytes.len();
-        if message.numbers.is_none() {
+        if !message.is_begun() {
             message.numbers = Some(lane.number(message.guarantee, message.tag));
             if message.guarantee == Guarantee::Delivery {
                 self.window_used += charge(total) as u64;
             }
         }
-        loop {
-            let (offset, whole) = (message.packed, message.packed == 0 && packet.fits_whole(message));
-            if !whole && message.guarantee != Guarantee::Delivery && message.wire_id.is_none() {
-                if packet.should_wait(total) {
-                    return Next::Full;
-                }
-                message.wire_id = Some(lane.wire_id());
-            }
-            let Some((_, to)) = packet.put(slot, message, (offset, total)) else { return Next::Full };
-            message.packed = to as usize;
-            if message.packed >= total {
-                break;
-            }
+        let before = packet.writer.written();
+        let next = packet.put_rest(slot, lane, message);
+        lane.charge_turn(packet.writer.written().saturating_sub(before));
+        if next == Next::Full {
+            return Next::Full;
         }
-        let ordered = message.guarantee != Guarantee::None;
-        let queue = if ordered { &mut lane.ordered } else { &mut lane.unordered };
-        queue.pop_front();
-        self.unsent_bytes = self.unsent_bytes.saturating_sub(total + HEAD_GUESS);
-        if message.guarantee != Guarantee::Delivery {
-            self.slab.remove(slot);
+        lane.pop(message.guarantee);
+        message.queued = false;
+        let plain = message.copies == 0 && message.guarantee == Guarantee::Delivery;
+        let at = message.at;
+        self.count_packed(at, total);
+        if !plain {
+            self.after_packed(slot);
         }
         Next::Done
     }
@@ -135,6 +118,40 @@ impl Packet<'_, '_> {
         self.writer.written()
     }
 
+    /// Writes what was never packed of a message.
+    fn put_rest(&mut self, slot: u32, lane: &mut SendLane, message: &mut Outgoing) -> Next {
+        let total = message.bytes.len();
+        let unnamed = message.guarantee != Guarantee::Delivery && message.wire_id.is_none();
+        if unnamed && message.copies > 0 {
+            message.wire_id = Some(lane.wire_id());
+        }
+        loop {
+            let (offset, whole) = (message.packed, message.packed == 0 && self.fits_whole(message));
+            if !whole && message.guarantee != Guarantee::Delivery && message.wire_id.is_none() {
+                if self.should_wait(total) {
+                    return Next::Full;
+                }
+                message.wire_id = Some(lane.wire_id());
+            }
+            let Some((_, to)) = self.put(slot, message, (offset, total)) else { return Next::Full };
+            message.packed = to as usize;
+            if message.packed >= total {
+                return Next::Done;
+            }
+        }
+    }
+
+    /// Writes a frame that is no message; whether it had room.
+    pub(super) fn put_control(&mut self, frame: &Frame<'_>, content: Content) -> bool {
+        if frame::encode(frame, self.context, self.writer).is_err() {
+            return false;
+        }
+        self.sent.push_content(content);
+        self.packed.frames += 1;
+        self.packed.contents += 1;
+        true
+    }
+
     /// Whether a message that does not fit here would fit whole into an empty packet, or the room is not worth a cut.
     fn should_wait(&self, total: usize) -> bool {
         let fits_elsewhere = total + FRAGMENT_HEAD <= self.capacity;
@@ -143,7 +160,7 @@ impl Packet<'_, '_> {
     }
 
     fn fits_whole(&self, message: &Outgoing) -> bool {
-        frame(message, 0, message.bytes.len()).is_some_and(|whole| {
+        frame(message, 0, message.bytes.len(), self.now).is_some_and(|whole| {
             message::fitting(&whole, self.context, self.writer.room()) == whole.bytes.len()
         })
     }
@@ -164,18 +181,25 @@ impl Packet<'_, '_> {
         let short = end < total && end - start < MIN_FRAGMENT;
         let start = if short { end.saturating_sub(MIN_FRAGMENT) } else { start };
         let end = if short { (start + MIN_FRAGMENT).min(total) } else { end };
-        let len = message::fitting(&frame(message, start, end)?, self.context, self.writer.room());
+        let len = message::fitting(&frame(message, start, end, self.now)?, self.context, self.writer.room());
         let to = start + len;
         (to == total || len >= MIN_FRAGMENT).then_some((start, to))
     }
 
     /// Writes one frame with as much of `start..end` of the message as fits; gives the range it carries.
-    pub(super) fn put(&mut self, slot: u32, message: &Outgoing, range: (usize, usize)) -> Option<(u32, u32)> {
+    pub(super) fn put(
+        &mut self,
+        slot: u32,
+        message: &mut Outgoing,
+        range: (usize, usize),
+    ) -> Option<(u32, u32)> {
         let (from, to) = self.plan(message, range)?;
-        message::encode(&frame(message, from, to)?, self.context, self.writer).ok()?;
+        message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
-        if message.guarantee == Guarantee::Delivery {
+        message.packed_at = Some(self.now);
+        if message.is_followed() {
+            message.parts_out = message.parts_out.saturating_add(1);
             self.sent.push_content(Content::Part { slot, id: message.id, offset: from, len: to - from });
             self.packed.contents += 1;
         }
@@ -184,7 +208,7 @@ impl Packet<'_, '_> {
 }
 
 /// The frame that carries bytes `from..to` of a message.
-fn frame(message: &Outgoing, from: usize, to: usize) -> Option<MessageFrame<'_>> {
+fn frame(message: &Outgoing, from: usize, to: usize, now: Instant) -> Option<MessageFrame<'_>> {
     let total = message.bytes.len();
     let part = if from == 0 && to == total {
         Part::Whole
@@ -193,5 +217,12 @@ fn frame(message: &Outgoing, from: usize, to: usize) -> Option<MessageFrame<'_>>
     };
     let bytes = message.bytes.get(from..to)?;
     let numbers = message.numbers.unwrap_or(Numbers::None);
-    Some(MessageFrame { lane: message.lane, numbers, id: message.wire_id, life: None, part, bytes })
+    Some(MessageFrame {
+        lane: message.lane,
+        numbers,
+        id: message.wire_id,
+        life: message.life(now),
+        part,
+        bytes,
+    })
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    Guarantee,
     outgoing::{Outgoing, Slab},
     pack::{Next, Packet},
     recovery::{Carrier, Content, Fate, SentPackets},
@@ -62,7 +63,7 @@ pub(crate) struct Repeats {
     eager: VecDeque<Turn>,
     patient: VecDeque<Turn>,
     pace: Option<Pace>,
-    /// Copies that were sent although the first one arrived.
+    /// Messages and fragments that were sent again although the first copy arrived.
     pub(crate) needless: u64,
 }
 
@@ -95,8 +96,20 @@ fn insert(turns: &mut VecDeque<Turn>, turn: Turn) {
 impl SendQueue {
     /// Learns the fate of what `carrier` carried.
     pub(crate) fn on_fate(&mut self, content: Content, fate: Fate, carrier: Carrier) {
-        let Content::Part { slot, id, offset, len } = content else { return };
-        let Some(message) = self.slab.named(slot, id) else { return };
+        let (slot, id, offset, len) = match content {
+            Content::Part { slot, id, offset, len } => (slot, id, offset, len),
+            Content::Skip { id } if fate != Fate::Overdue => return self.settle_skip(id, fate),
+            Content::Skip { .. } | Content::Ack { .. } | Content::Window => return,
+        };
+        let Some(message) =
+            self.slab.named(slot, id).filter(|message| message.guarantee == Guarantee::Delivery)
+        else {
+            // Gone, or never repeated: only its notice is left to be told.
+            if fate != Fate::Overdue {
+                self.settle(slot, id, (offset, len), fate);
+            }
+            return;
+        };
         match (fate, message.repeat) {
             (Fate::Acked, repeat) => {
                 let first = repeat

@@ -1,28 +1,35 @@
 //! The sending half: takes messages in, packs them into packets in their order, sends lost parts again, lets go what
-//! arrived. Knows no clock; the owner decides when a packet may leave and how large it is.
+//! arrived. This file holds its state and what a session's begin, its fates and its end change; `intake`, `schedule`,
+//! `pack` and the others do the rest. It is told the time; the owner decides when a packet may leave.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BinaryHeap, VecDeque},
+    time::Instant,
+};
 
 use super::{
-    Guarantee, MessageId,
+    Guarantee, MessageId, expiry,
+    notices::{Notices, Outcome},
+    options::LaneOptions,
     outgoing::{Outgoing, Slab, charge},
-    ranges::Ranges,
     recovery::Fate,
     resend::Repeats,
+    schedule::Drain,
     send_lane::SendLane,
+    skips::Skip,
 };
 use crate::{
     config::{Config, NewSetUnsent},
-    error::SendError,
+    error::ConfigError,
     wire::message::Numbers,
 };
 
-/// What the queue may hold and how long messages may be.
+/// What a lane's queue may hold unless it says otherwise, and how long messages may be.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    bytes: usize,
-    messages: usize,
-    delivery: usize,
+pub(super) struct Limits {
+    pub(super) bytes: usize,
+    pub(super) messages: usize,
+    pub(super) delivery: usize,
     unreliable: usize,
 }
 
@@ -31,25 +38,37 @@ struct Limits {
 pub(crate) struct SendQueue {
     own_limits: Limits,
     /// The same, cut down to what the session's peer takes.
-    limits: Limits,
-    new_set_unsent: NewSetUnsent,
+    pub(super) limits: Limits,
+    pub(super) new_set_unsent: NewSetUnsent,
     pub(super) slab: Slab,
     pub(super) lanes: Vec<SendLane>,
     /// Slots and ids of messages with parts to be sent again, in the order in which they were found lost.
     pub(super) resends: VecDeque<(u32, u64)>,
     /// Small messages whose latest copy has not been heard of, by turns.
     pub(crate) repeats: Repeats,
-    building: Vec<u8>,
-    next_id: u64,
-    /// Bytes of messages never packed, with a little for each frame's head.
+    /// The same of messages of which a copy is due, and of those whose copies ride along.
+    pub(super) copies_due: VecDeque<(u32, u64)>,
+    pub(super) riding: VecDeque<(u32, u64)>,
+    pub(super) alarms: BinaryHeap<expiry::Entry>,
+    /// Messages given up whose end the peer has not confirmed, and how many of them wait for room in a packet or for
+    /// an answer to others.
+    pub(super) skips: VecDeque<Skip>,
+    pub(super) skips_waiting: usize,
+    pub(super) skips_held: usize,
+    pub(super) notices: Notices,
+    pub(super) drain: Drain,
+    /// The time, as far as it was told.
+    pub(super) clock: Option<Instant>,
+    pub(super) building: Vec<u8>,
+    pub(super) next_id: u64,
+    /// Messages not wholly packed, and their bytes with a little for each frame's head.
+    pub(super) unsent_messages: usize,
     pub(super) unsent_bytes: usize,
     /// Charge of all `Delivery` messages packed in this session, and how far the peer lets it go.
     pub(super) window_used: u64,
     window_limit: u64,
     /// Parts sent again.
     pub(crate) resent_parts: u64,
-    /// Messages taken in, by guarantee.
-    pub(crate) sent: [u64; 3],
 }
 
 /// Bytes that a frame's head costs about, to guess when a datagram is full.
@@ -71,13 +90,22 @@ impl SendQueue {
             lanes: Vec::new(),
             resends: VecDeque::new(),
             repeats: Repeats::default(),
+            copies_due: VecDeque::new(),
+            riding: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            skips: VecDeque::new(),
+            skips_waiting: 0,
+            skips_held: 0,
+            notices: Notices::default(),
+            drain: Drain::default(),
+            clock: None,
             building: Vec::new(),
             next_id: 1,
+            unsent_messages: 0,
             unsent_bytes: 0,
             window_used: 0,
             window_limit: 0,
             resent_parts: 0,
-            sent: [0; 3],
         }
     }
 
@@ -87,161 +115,44 @@ impl SendQueue {
         self.limits.delivery = self.own_limits.delivery.min(max_message);
         self.limits.unreliable = self.own_limits.unreliable.min(max_message);
         self.window_limit = window;
-        let Self { slab, lanes, limits, unsent_bytes, .. } = self;
-        let mut refused = Vec::new();
-        for lane in lanes {
-            for queue in [&mut lane.ordered, &mut lane.unordered] {
-                queue.retain(|&slot| {
-                    let Some(message) = slab.get(slot) else { return false };
-                    let reliable = message.guarantee == Guarantee::Delivery;
-                    let max = if reliable { limits.delivery } else { limits.unreliable };
-                    let (id, len) = (MessageId(message.id), message.bytes.len());
-                    if len > max {
-                        *unsent_bytes = unsent_bytes.saturating_sub(len + HEAD_GUESS);
-                        refused.push(id);
-                        slab.remove(slot);
-                    }
-                    len <= max
-                });
-            }
+        let limits = self.limits;
+        let too_long = self.slab.find(|message| message.bytes.len() > limits.longest(message.guarantee));
+        let mut refused = Vec::with_capacity(too_long.len());
+        for slot in too_long {
+            refused.extend(self.slab.get(slot).map(|message| MessageId(message.id)));
+            self.finish(slot, Outcome::Lost);
         }
         refused.sort_unstable();
         refused
     }
 
     /// Where the lane stands in `lanes`; it is made on first use.
-    fn lane_at(&mut self, lane: u8) -> usize {
+    pub(super) fn lane_at(&mut self, lane: u8) -> usize {
         self.lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
             self.lanes.push(SendLane::new(lane));
             self.lanes.len() - 1
         })
     }
 
+    /// How a lane shares the line and bounds its queue, from now on.
+    pub(crate) fn set_lane(&mut self, lane: u8, options: LaneOptions) -> Result<(), ConfigError> {
+        options.check()?;
+        let at = self.lane_at(lane);
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.options = options;
+            // Turns of another priority, or by another weight, say nothing here.
+            lane.turn = 0;
+        }
+        self.join(at);
+        Ok(())
+    }
+
     /// Largest message of a guarantee, in bytes.
     pub(crate) fn max_len(&self, guarantee: Guarantee) -> usize {
-        match guarantee {
-            Guarantee::Delivery => self.limits.delivery,
-            Guarantee::None | Guarantee::Order => self.limits.unreliable,
-        }
+        self.limits.longest(guarantee)
     }
 
-    fn check(&self, guarantee: Guarantee, len: usize) -> Result<(), SendError> {
-        let max = self.max_len(guarantee);
-        if len > max {
-            return Err(SendError::TooLarge { len, max });
-        }
-        let full = self.slab.bytes() + charge(len) > self.limits.bytes
-            || self.slab.messages() >= self.limits.messages;
-        if full {
-            return Err(SendError::Full {
-                queued_bytes: self.slab.bytes(),
-                queued_messages: self.slab.messages(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Queues a copy of `bytes` as one message.
-    pub(crate) fn send(
-        &mut self,
-        lane: u8,
-        guarantee: Guarantee,
-        bytes: &[u8],
-    ) -> Result<MessageId, SendError> {
-        if !self.building.is_empty() {
-            return Err(SendError::Unsent { len: self.building.len() });
-        }
-        self.check(guarantee, bytes.len())?;
-        let mut buffer = self.slab.buffer();
-        buffer.extend_from_slice(bytes);
-        Ok(self.queue(lane, guarantee, buffer))
-    }
-
-    /// Appends to the message that is being built; a failed call appends nothing.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        let (len, max) = (self.building.len() + bytes.len(), self.limits.delivery);
-        if len > max {
-            return Err(SendError::TooLarge { len, max });
-        }
-        if self.building.capacity() == 0 {
-            self.building = self.slab.buffer();
-        }
-        self.building.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Bytes of the message that is being built.
-    pub(crate) fn written(&self) -> usize {
-        self.building.len()
-    }
-
-    pub(crate) fn clear_written(&mut self) {
-        self.building.clear();
-    }
-
-    /// Queues what was written. When it fails, the bytes stay for another try or for `clear_written`.
-    pub(crate) fn send_written(&mut self, lane: u8, guarantee: Guarantee) -> Result<MessageId, SendError> {
-        self.check(guarantee, self.building.len())?;
-        let buffer = std::mem::take(&mut self.building);
-        Ok(self.queue(lane, guarantee, buffer))
-    }
-
-    fn queue(&mut self, lane: u8, guarantee: Guarantee, bytes: Vec<u8>) -> MessageId {
-        let id = self.next_id;
-        self.next_id += 1;
-        let at = self.lane_at(lane);
-        let len = bytes.len();
-        let Some(lane_queue) = self.lanes.get_mut(at) else { return MessageId(id) };
-        let message = Outgoing {
-            id,
-            lane,
-            guarantee,
-            tag: lane_queue.tag_for(guarantee),
-            numbers: None,
-            wire_id: None,
-            bytes,
-            packed: 0,
-            resend: Ranges::default(),
-            acked: Ranges::default(),
-            resending: false,
-            repeat: None,
-        };
-        if let Some(slot) = self.slab.insert(message) {
-            match guarantee {
-                Guarantee::None => lane_queue.unordered.push_back(slot),
-                Guarantee::Order | Guarantee::Delivery => lane_queue.ordered.push_back(slot),
-            }
-            self.unsent_bytes += len + HEAD_GUESS;
-            if let Some(count) = self.sent.get_mut(guarantee as usize) {
-                *count += 1;
-            }
-        }
-        MessageId(id)
-    }
-
-    /// From now on the lane's `Order` and `Delivery` messages form one set, until `close_set`.
-    pub(crate) fn open_set(&mut self, lane: u8) -> Result<(), SendError> {
-        let at = self.lane_at(lane);
-        if self.lanes.get(at).is_some_and(SendLane::is_open) {
-            return Err(SendError::SetOpen);
-        }
-        if !self.building.is_empty() {
-            match self.new_set_unsent {
-                NewSetUnsent::Error => return Err(SendError::Unsent { len: self.building.len() }),
-                NewSetUnsent::Clear => self.building.clear(),
-                NewSetUnsent::IntoSet => {}
-            }
-        }
-        if let Some(lane) = self.lanes.get_mut(at) {
-            lane.open_set();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn close_set(&mut self, lane: u8) -> Result<(), SendError> {
-        let lane = self.lanes.iter_mut().find(|known| known.lane == lane && known.is_open());
-        lane.map(SendLane::close_set).ok_or(SendError::NoSetOpen)
-    }
+    // ---- flow control and fates ----
 
     /// The peer lets `Delivery` messages go up to this absolute charge.
     pub(crate) fn raise_window(&mut self, limit: u64) {
@@ -254,63 +165,84 @@ impl SendQueue {
     }
 
     /// Learns the fate of a part that was sent.
-    pub(crate) fn settle(&mut self, slot: u32, id: u64, (offset, len): (u32, u32), fate: Fate) {
-        let Some(message) = self.slab.named(slot, id) else { return };
+    pub(super) fn settle(&mut self, slot: u32, id: u64, (offset, len): (u32, u32), fate: Fate) {
+        let Some(message) = self.slab.named(slot, id) else {
+            if fate == Fate::Acked {
+                self.notices.on_late(id);
+            }
+            return;
+        };
         let part = u64::from(offset)..u64::from(offset) + u64::from(len);
         let total = message.bytes.len() as u64;
-        match fate {
-            Fate::Acked => {
-                // A message that went out whole is done by one acknowledgement, without any bookkeeping of ranges.
-                let whole = part == (0..total);
-                if !whole {
-                    message.acked.insert(part.clone());
-                    message.resend.remove(part);
-                }
-                if whole || (message.acked.covers(&(0..total)) && message.packed as u64 >= total) {
-                    self.release(slot);
-                }
+        let repeated = message.guarantee == Guarantee::Delivery;
+        if fate == Fate::Acked {
+            // A message that went out whole is done by one acknowledgement, without any bookkeeping of ranges.
+            let whole = part == (0..total);
+            if !whole {
+                message.acked.insert(part.clone());
+                message.resend.remove(part);
             }
-            Fate::Lost | Fate::Overdue => {
-                let empty = part.is_empty();
-                let Outgoing { acked, resend, .. } = message;
-                acked.gaps(part).for_each(|gap| resend.insert(gap));
-                if (empty || !message.resend.is_empty()) && !message.resending {
-                    message.resending = true;
-                    self.resends.push_back((slot, id));
-                }
+            if whole || (message.acked.covers(&(0..total)) && message.packed as u64 >= total) {
+                self.release(slot);
+            } else if !repeated {
+                self.on_unrepeated(slot);
             }
+            return;
+        }
+        if let Some(lane) = self.lanes.get_mut(usize::from(message.at)) {
+            lane.counts.lost_parts += 1;
+        }
+        if !repeated {
+            return self.on_unrepeated(slot);
+        }
+        let empty = part.is_empty();
+        let Outgoing { acked, resend, .. } = message;
+        acked.gaps(part).for_each(|gap| resend.insert(gap));
+        if (empty || !message.resend.is_empty()) && !message.resending {
+            message.resending = true;
+            self.resends.push_back((slot, id));
         }
     }
 
-    /// Every byte of a `Delivery` arrived.
+    /// Every byte of a message arrived.
     fn release(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
-        let lane = self.lanes.iter_mut().find(|known| known.lane == message.lane);
+        let lane = self.lanes.get_mut(usize::from(message.at));
         if let (Some(lane), Some(Numbers::Delivery { index, .. })) = (lane, message.numbers) {
             lane.on_acked(index);
         }
-        self.slab.remove(slot);
+        self.finish(slot, Outcome::Acked);
+        self.release_skips();
     }
 
     /// The session is over: everything is dropped. Names each `Delivery` that was not acknowledged, oldest first.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
-        let mut undelivered: Vec<MessageId> = self
-            .slab
-            .iter()
-            .filter(|message| message.guarantee == Guarantee::Delivery)
-            .map(|message| MessageId(message.id))
-            .collect();
+        self.tell_of_the_rest();
+        let messages = self.slab.iter().filter(|message| message.guarantee == Guarantee::Delivery);
+        let skipped = self.skips.iter().map(|skip| skip.id);
+        let mut undelivered: Vec<_> =
+            messages.map(|message| message.id).chain(skipped).map(MessageId).collect();
         undelivered.sort_unstable();
         self.slab = Slab::default();
         self.resends.clear();
         self.repeats.clear();
+        self.copies_due.clear();
+        self.riding.clear();
+        self.alarms.clear();
+        self.skips.clear();
+        self.skips_waiting = 0;
+        self.skips_held = 0;
+        self.drain = Drain::default();
         self.lanes.iter_mut().for_each(SendLane::reset);
+        self.unsent_messages = 0;
         self.unsent_bytes = 0;
         self.window_used = 0;
         self.window_limit = 0;
         self.limits = self.own_limits;
         undelivered
     }
+
+    // ---- what the owner asks ----
 
     /// Bytes queued or unacknowledged, overhead included.
     pub(crate) fn queued_bytes(&self) -> usize {
@@ -326,12 +258,13 @@ impl SendQueue {
         self.unsent_bytes
     }
 
+    /// Something is to be sent that waits for no flush: lost parts, copies that are due, what was given up.
     pub(crate) fn has_resends(&self) -> bool {
-        !self.resends.is_empty()
+        !self.resends.is_empty() || !self.copies_due.is_empty() || self.skips_waiting > 0
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.ordered.is_empty() || !lane.unordered.is_empty())
+        self.unsent_messages > 0
     }
 
     /// Gives back memory that an idle session does not need.
@@ -340,8 +273,20 @@ impl SendQueue {
         self.lanes.iter_mut().for_each(SendLane::shrink);
         self.resends.shrink_to_fit();
         self.repeats.shrink();
+        self.copies_due.shrink_to_fit();
+        self.riding.shrink_to_fit();
+        self.alarms.shrink_to_fit();
+        self.skips.shrink_to_fit();
+        self.notices.shrink();
         if self.building.is_empty() {
             self.building = Vec::new();
         }
+    }
+}
+
+impl Limits {
+    /// Largest message of a guarantee, in bytes.
+    fn longest(&self, guarantee: Guarantee) -> usize {
+        if guarantee == Guarantee::Delivery { self.delivery } else { self.unreliable }
     }
 }

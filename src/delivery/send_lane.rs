@@ -1,22 +1,88 @@
-//! The sending side of one lane: which messages wait in which order, and the numbers that the next one gets.
-//! PROTOCOL.md, "Numbering": numbers are given when a message is first packed, so that one that never leaves makes no
-//! hole.
+//! The sending side of one lane: which messages wait in which order, what its queue may hold, and the numbers that the
+//! next one gets. PROTOCOL.md, "Numbering": numbers are given when a message is first packed, so that one that never
+//! leaves makes no hole.
 
-use std::collections::VecDeque;
+use std::{cmp::Reverse, collections::VecDeque};
 
-use super::Guarantee;
+use super::{
+    Guarantee,
+    notices::Outcome,
+    options::{LaneOptions, SendOptions},
+    ranges::Ranges,
+    slots::Slots,
+};
 use crate::wire::message::Numbers;
 
 /// How far the newest index may be ahead of the oldest that is not acknowledged. PROTOCOL.md, "Limits".
 pub(crate) const MAX_INDEX_SPAN: u64 = 1 << 16;
+/// Gaps that the peer may see among skipped indexes. PROTOCOL.md, "Limits".
+const MAX_SKIP_GAPS: usize = 64;
+/// Entries of messages that are gone beyond which a queue is swept.
+const GONE_ALLOWED: usize = 16;
+
+/// A place in a queue. Its message may be gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) slot: u32,
+    pub(crate) id: u64,
+    pub(crate) guarantee: Guarantee,
+    priority: u8,
+    tag: u64,
+}
+
+impl Entry {
+    pub(crate) fn new((slot, id, tag): (u32, u64, u64), options: &SendOptions) -> Self {
+        Self { slot, id, guarantee: options.guarantee, priority: options.priority, tag }
+    }
+
+    /// Lower is packed earlier: group by group, and inside a group by priority.
+    fn rank(&self) -> (u64, Reverse<u8>) {
+        (self.tag, Reverse(self.priority))
+    }
+}
+
+/// What a lane counts over the endpoint's life.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sent: u64,
+    pub(crate) dropped: u64,
+    pub(crate) expired: u64,
+    pub(crate) superseded: u64,
+    pub(crate) copies: u64,
+    pub(crate) lost_parts: u64,
+}
+
+impl Counts {
+    /// The counter of messages that ended so before they arrived.
+    pub(crate) fn of(&mut self, why: Outcome) -> &mut u64 {
+        match why {
+            Outcome::Expired => &mut self.expired,
+            Outcome::Superseded => &mut self.superseded,
+            Outcome::Acked | Outcome::Lost => &mut self.dropped,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct SendLane {
     pub(crate) lane: u8,
-    /// Slots of unsent `Order` and `Delivery` messages, oldest first.
-    pub(crate) ordered: VecDeque<u32>,
-    /// Slots of unsent `None` messages, oldest first.
-    pub(crate) unordered: VecDeque<u32>,
+    pub(crate) options: LaneOptions,
+    /// Unsent `Order` and `Delivery` messages, in the order in which they leave.
+    ordered: VecDeque<Entry>,
+    /// Unsent `None` messages, oldest first.
+    unordered: VecDeque<Entry>,
+    /// Entries of both whose messages are gone.
+    gone: usize,
+    /// Charge and number of all messages held, and bytes of those that were not wholly packed.
+    pub(crate) bytes: usize,
+    pub(crate) messages: usize,
+    pub(crate) unsent_bytes: usize,
+    /// Bytes packed by weight; see `schedule`.
+    pub(crate) turn: u64,
+    /// What waits may not be packed now.
+    pub(crate) blocked: bool,
+    pub(crate) slots: Slots,
+    pub(crate) counts: Counts,
     /// The group that the next message joins.
     tag: u64,
     open: bool,
@@ -28,6 +94,9 @@ pub(crate) struct SendLane {
     /// Which of the indexes from `acked_below` on are acknowledged.
     acked: VecDeque<bool>,
     acked_below: u64,
+    /// Indexes from `acked_below` on that the peer skipped, and SKIPs that it did not answer yet.
+    skipped: Ranges,
+    pub(crate) unanswered: usize,
     next_wire_id: u64,
 }
 
@@ -57,6 +126,69 @@ impl SendLane {
         }
         tag
     }
+
+    // ---- the queues ----
+
+    /// Nothing waits to be packed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ordered.is_empty() && self.unordered.is_empty()
+    }
+
+    /// Takes a message in; `begun` says whether the one in front was packed in part.
+    pub(crate) fn push(&mut self, entry: Entry, begun: bool) {
+        if entry.guarantee == Guarantee::None {
+            self.unordered.push_back(entry);
+        } else if self.ordered.back().is_none_or(|last| last.rank() <= entry.rank()) {
+            self.ordered.push_back(entry);
+        } else {
+            // Only the group that is open has members of different priority; what is begun is finished first.
+            let at = self.ordered.partition_point(|other| other.rank() <= entry.rank());
+            self.ordered.insert(at.max(usize::from(begun)), entry);
+        }
+    }
+
+    /// The oldest of both queues whose messages are there, after entries for which `live` is false were dropped.
+    pub(crate) fn fronts(&mut self, live: impl Fn(&Entry) -> bool) -> (Option<Entry>, Option<Entry>) {
+        for queue in [&mut self.ordered, &mut self.unordered] {
+            while self.gone > 0 && queue.front().is_some_and(|entry| !live(entry)) {
+                queue.pop_front();
+                self.gone -= 1;
+            }
+        }
+        (self.ordered.front().copied(), self.unordered.front().copied())
+    }
+
+    /// The front of the queue of this guarantee was packed.
+    pub(crate) fn pop(&mut self, guarantee: Guarantee) {
+        self.queue(guarantee).pop_front();
+    }
+
+    /// The oldest `Order` or `None` for which `unsent` is true.
+    pub(crate) fn oldest_unreliable(&self, unsent: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        let droppable = |entry: &&Entry| entry.guarantee != Guarantee::Delivery && unsent(entry);
+        let ordered = self.ordered.iter().find(droppable);
+        let unordered = self.unordered.iter().find(droppable);
+        [ordered, unordered].into_iter().flatten().min_by_key(|entry| entry.id).copied()
+    }
+
+    /// A message in the queue of this guarantee is gone; `live` tells which are not.
+    pub(crate) fn forget_entry(&mut self, guarantee: Guarantee, live: impl Fn(&Entry) -> bool) {
+        self.gone += 1;
+        if self.gone > self.queue(guarantee).len() / 2 + GONE_ALLOWED {
+            // The message itself may still say that it is queued, so one may be left over.
+            let before = self.ordered.len() + self.unordered.len();
+            self.ordered.retain(&live);
+            self.unordered.retain(&live);
+            let after = self.ordered.len() + self.unordered.len();
+            self.gone = self.gone.saturating_sub(before - after);
+        }
+    }
+
+    fn queue(&mut self, guarantee: Guarantee) -> &mut VecDeque<Entry> {
+        if guarantee == Guarantee::None { &mut self.unordered } else { &mut self.ordered }
+    }
+
+    // ---- numbers ----
 
     /// Whether another `Delivery` may get an index.
     pub(crate) fn has_index_room(&self) -> bool {
@@ -89,7 +221,7 @@ impl SendLane {
         id
     }
 
-    /// A `Delivery` arrived whole.
+    /// A `Delivery` arrived whole, or the peer knows that it never will.
     pub(crate) fn on_acked(&mut self, index: u64) {
         let offset = index.checked_sub(self.acked_below).and_then(|offset| usize::try_from(offset).ok());
         if let Some(acked) = offset.and_then(|offset| self.acked.get_mut(offset)) {
@@ -99,16 +231,35 @@ impl SendLane {
             self.acked.pop_front();
             self.acked_below += 1;
         }
+        if !self.skipped.is_empty() {
+            self.skipped.remove(0..self.acked_below);
+        }
     }
 
-    /// Begins anew for another session; an open set stays open.
+    /// The peer skipped an index.
+    pub(crate) fn on_skipped(&mut self, index: u64) {
+        self.skipped.insert(index..index.saturating_add(1));
+        self.on_acked(index);
+    }
+
+    /// Whether a SKIP of `index` may leave. The peer sees as many gaps as there are runs that it skipped above its
+    /// lowest unsettled index, which is no lower than our lowest unacknowledged one; those on their way may arrive in
+    /// any order, so each counts for itself. The lowest makes no gap.
+    pub(crate) fn may_skip(&self, index: u64) -> bool {
+        index <= self.acked_below || self.skipped.len() + self.unanswered < MAX_SKIP_GAPS
+    }
+
+    /// Begins anew for another session; an open set stays open, and the lane's options stay.
     pub(crate) fn reset(&mut self) {
-        *self = Self { lane: self.lane, open: self.open, ..Self::default() };
+        let Self { lane, options, counts, open, .. } = *self;
+        *self = Self { lane, options, counts, open, ..Self::default() };
     }
 
     pub(crate) fn shrink(&mut self) {
         self.ordered.shrink_to_fit();
         self.unordered.shrink_to_fit();
         self.acked.shrink_to_fit();
+        self.skipped.shrink();
+        self.slots.shrink();
     }
 }

@@ -270,7 +270,8 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
 
     /// The next thing that happened to the session, oldest first. Makes no I/O: call it after `recv` or `maintain`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.poll_event()
+        let notice = self.core.connection_mut().take_notice();
+        notice.map(|(message, outcome)| Event::Notice { message, outcome }).or_else(|| self.core.poll_event())
     }
 
     /// The same 32 bytes at both ends of a sealed session and in no other session: compare them, or bind a login to

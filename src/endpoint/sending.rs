@@ -1,36 +1,39 @@
 //! Sending: building in place, one-shot messages, sets. Everything here only queues; a full datagram leaves at once,
 //! the rest when `flush`, `recv`, `maintain` or the end of a set lets it.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Instant};
 
 use super::{Endpoint, Session};
 use crate::{
-    delivery::{LaneId, MessageId},
-    error::{CloseReason, SendError},
+    delivery::{LaneId, LaneOptions, LaneStats, MessageId, SendOptions},
+    error::{CloseReason, ConfigError, SendError},
     socket::UdpLike,
     stats::add,
     wire::Guarantee,
 };
 
 /// The lane of everything that names none.
-const DEFAULT_LANE: u8 = 0;
+const DEFAULT_LANE: LaneId = LaneId(0);
 
 impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// Queues the bytes that were written with [`io::Write`] since the last message, as one message; none at all is
-    /// a message of 0 bytes.
+    /// a message of 0 bytes. Takes a [`Guarantee`](crate::Guarantee), a [`Strategy`](crate::Strategy) or
+    /// [`SendOptions`].
     ///
     /// Before a session is live, messages wait for it.
     ///
     /// # Errors
     /// Nothing is queued, and the written bytes stay:
-    /// - [`SendError::TooLarge`]: they are more than this guarantee allows.
-    /// - [`SendError::Full`]: the send queue is full; drive the endpoint and try again.
+    /// - [`SendError::TooLarge`]: they are more than this guarantee or the lane's queue allows.
+    /// - [`SendError::Full`]: the lane's queue is full, or nobody fetches the notices asked for; drive the endpoint and try again.
     /// - [`SendError::Closed`]: the session has ended.
-    pub fn send_written(&mut self, guarantee: Guarantee) -> Result<MessageId, SendError> {
+    pub fn send_written(&mut self, options: impl Into<SendOptions>) -> Result<MessageId, SendError> {
+        let options = options.into();
         self.check_open()?;
         let len = self.core.connection().written();
-        let id = self.core.connection_mut().send_written(DEFAULT_LANE, guarantee)?;
-        self.sent(guarantee, len);
+        let expires_at = self.end_of_life(&options);
+        let id = self.core.connection_mut().send_written(&options, expires_at)?;
+        self.sent(options.guarantee, len);
         Ok(id)
     }
 
@@ -39,19 +42,25 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         self.core.connection_mut().clear_written();
     }
 
-    /// Queues one message.
+    /// Queues one message. Takes a [`Guarantee`](crate::Guarantee), a [`Strategy`](crate::Strategy) or [`SendOptions`].
     ///
     /// # Errors
     /// Nothing is queued:
-    /// - [`SendError::TooLarge`]: it is longer than this guarantee allows.
-    /// - [`SendError::Full`]: the send queue is full; drive the endpoint and try again.
+    /// - [`SendError::TooLarge`]: it is longer than this guarantee or the lane's queue allows.
+    /// - [`SendError::Full`]: the lane's queue is full, or nobody fetches the notices asked for; drive the endpoint and try again.
     /// - [`SendError::Unsent`]: half-written bytes wait for [`send_written`](Self::send_written) or
     ///   [`clear_written`](Self::clear_written).
     /// - [`SendError::Closed`]: the session has ended.
-    pub fn send_payload(&mut self, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
+    pub fn send_payload(
+        &mut self,
+        options: impl Into<SendOptions>,
+        bytes: &[u8],
+    ) -> Result<MessageId, SendError> {
+        let options = options.into();
         self.check_open()?;
-        let id = self.core.connection_mut().send(DEFAULT_LANE, guarantee, bytes)?;
-        self.sent(guarantee, bytes.len());
+        let expires_at = self.end_of_life(&options);
+        let id = self.core.connection_mut().send_with(&options, expires_at, bytes)?;
+        self.sent(options.guarantee, bytes.len());
         Ok(id)
     }
 
@@ -67,8 +76,20 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         &mut self,
         fill: impl FnOnce(&mut Set<'_, U, S>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.open_set(LaneId(DEFAULT_LANE))?;
-        fill(&mut Set { endpoint: self })
+        self.as_set_on(DEFAULT_LANE, fill)
+    }
+
+    /// As [`as_set`](Self::as_set), on any lane.
+    ///
+    /// # Errors
+    /// As [`as_set`](Self::as_set), with the lane's own set.
+    pub fn as_set_on<T, E: From<SendError>>(
+        &mut self,
+        lane: LaneId,
+        fill: impl FnOnce(&mut Set<'_, U, S>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.open_set(lane)?;
+        fill(&mut Set { endpoint: self, lane })
     }
 
     /// Opens a set: until [`close_set`](Self::close_set) the messages on this lane have no order among themselves.
@@ -114,6 +135,33 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     #[must_use]
     pub fn queued_messages(&self) -> usize {
         self.core.connection().queued_messages()
+    }
+
+    /// Says how a lane shares the line and bounds its queue, from now on and over all sessions of this endpoint. A
+    /// smaller bound drops nothing that is queued.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first field that is out of range; then nothing has changed.
+    pub fn set_lane(&mut self, lane: LaneId, options: LaneOptions) -> Result<(), ConfigError> {
+        self.core.connection_mut().set_lane(lane, options)
+    }
+
+    /// What waits on a lane, how long it may take, and what became of what was sent on it.
+    #[must_use]
+    pub fn lane_stats(&self, lane: LaneId) -> LaneStats {
+        self.core.connection().lane_stats(lane)
+    }
+
+    /// Whether the lane's queue has room for a message of `len` bytes now, without anything being dropped for it.
+    #[must_use]
+    pub fn can_send(&self, lane: LaneId, len: usize) -> bool {
+        self.core.closed().is_none() && self.core.connection().can_send(lane, len)
+    }
+
+    /// The clock is asked only where the options need it.
+    fn end_of_life(&mut self, options: &SendOptions) -> Option<Instant> {
+        let after = options.expires?;
+        self.environment.now().checked_add(after)
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<usize, SendError> {
@@ -162,15 +210,17 @@ fn into_io(error: SendError) -> io::Error {
 /// belong to no set, not even here.
 pub struct Set<'a, U: UdpLike, S: Session> {
     endpoint: &'a mut Endpoint<U, S>,
+    lane: LaneId,
 }
 
 impl<U: UdpLike, S: Session> Set<'_, U, S> {
-    /// As [`Endpoint::send_written`], in this set.
+    /// As [`Endpoint::send_written`], in this set and so on its lane, whatever lane the options name.
     ///
     /// # Errors
     /// As [`Endpoint::send_written`].
-    pub fn send_written(&mut self, guarantee: Guarantee) -> Result<MessageId, SendError> {
-        self.endpoint.send_written(guarantee)
+    pub fn send_written(&mut self, options: impl Into<SendOptions>) -> Result<MessageId, SendError> {
+        let options = options.into().lane(self.lane);
+        self.endpoint.send_written(options)
     }
 
     /// As [`Endpoint::clear_written`].
@@ -178,12 +228,17 @@ impl<U: UdpLike, S: Session> Set<'_, U, S> {
         self.endpoint.clear_written();
     }
 
-    /// As [`Endpoint::send_payload`], in this set.
+    /// As [`Endpoint::send_payload`], in this set and so on its lane, whatever lane the options name.
     ///
     /// # Errors
     /// As [`Endpoint::send_payload`].
-    pub fn send_payload(&mut self, guarantee: Guarantee, bytes: &[u8]) -> Result<MessageId, SendError> {
-        self.endpoint.send_payload(guarantee, bytes)
+    pub fn send_payload(
+        &mut self,
+        options: impl Into<SendOptions>,
+        bytes: &[u8],
+    ) -> Result<MessageId, SendError> {
+        let options = options.into().lane(self.lane);
+        self.endpoint.send_payload(options, bytes)
     }
 }
 
@@ -202,7 +257,7 @@ impl<U: UdpLike, S: Session> io::Write for Set<'_, U, S> {
 impl<U: UdpLike, S: Session> Drop for Set<'_, U, S> {
     fn drop(&mut self) {
         // The only failure is that the set is gone already, with its session.
-        let _ = self.endpoint.close_set(LaneId(DEFAULT_LANE));
+        let _ = self.endpoint.close_set(self.lane);
     }
 }
 

@@ -44,10 +44,12 @@ pub struct Stats {
     pub duplicate_messages: u64,
     /// Messages and fragments that were sent again.
     pub resends: u64,
-    /// Of those, the ones that turned out needless.
+    /// Of those, messages and fragments that were not lost: their first copy arrived after all.
     pub spurious_resends: u64,
     /// What became of the packets of this side and of the peer: loss and reordering both ways.
     pub packets: Packets,
+    /// Messages told as [`Outcome::Lost`](crate::Outcome::Lost) whose acknowledgement came later.
+    pub late_acks: u64,
     /// Failures of the socket, by kind.
     pub socket_errors: SocketErrors,
     /// Round-trip times of the session; `None` before the first measurement.
@@ -94,9 +96,21 @@ impl Stats {
             duplicate_messages: less(self.duplicate_messages, earlier.duplicate_messages),
             resends: less(self.resends, earlier.resends),
             spurious_resends: less(self.spurious_resends, earlier.spurious_resends),
+            late_acks: less(self.late_acks, earlier.late_acks),
             packets: self.packets.since(&earlier.packets),
             socket_errors: self.socket_errors.since(&earlier.socket_errors),
-            ..self.clone()
+            // What is measured.
+            sealed: self.sealed,
+            rtt: self.rtt,
+            flight_bytes: self.flight_bytes,
+            queued_bytes: self.queued_bytes,
+            queued_messages: self.queued_messages,
+            unsent_bytes: self.unsent_bytes,
+            rate: self.rate,
+            queue_time: self.queue_time,
+            mtu: self.mtu,
+            epoch_send: self.epoch_send,
+            epoch_recv: self.epoch_recv,
         }
     }
 
