@@ -752,3 +752,52 @@ fn a_peer_may_say_anything_and_neither_memory_nor_arithmetic_gives_way() {
 fn lane_of(dice: &mut Dice) -> u8 {
     u8::try_from(dice.next() % 3).unwrap()
 }
+
+#[test]
+fn after_a_long_rest_the_first_message_costs_one_datagram() {
+    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    pair.run(Duration::from_secs(1));
+    for _ in 0..3 {
+        let before = pair.datagrams;
+        pair.ends[0].send(0, Guarantee::Delivery, b"now and then").unwrap();
+        pair.run(Duration::from_secs(10));
+        assert_eq!([pair.datagrams[0] - before[0], pair.datagrams[1] - before[1]], [1, 1]);
+    }
+}
+
+#[test]
+fn pieces_of_large_messages_survive_a_dark_path_among_small_ones() {
+    for seed in 0..10 {
+        let mut pair = Pair::new(seed, Link { loss: 100, ..CLEAN }, &Config::default());
+        for round in 0..400_usize {
+            pair.blocked = (50..250).contains(&round);
+            // The last fragment is as small as the messages that are repeated by turns.
+            let len = if round % 7 == 0 { 1_300 } else { round % 80 };
+            pair.ends[0].send(0, Guarantee::Delivery, &vec![round.to_le_bytes()[0]; len]).unwrap();
+            pair.flush(0);
+            pair.run(16 * MS);
+        }
+        pair.run(Duration::from_secs(5));
+        assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 400, "seed {seed}");
+        assert_eq!(pair.ends[0].queued_messages(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_last_message_before_a_dark_path_arrives_when_it_is_over() {
+    for dark in [1, 3, 20] {
+        let mut pair = Pair::new(1, CLEAN, &Config::default());
+        pair.ends[0].send(0, Guarantee::Delivery, b"first").unwrap();
+        pair.run(200 * MS);
+        pair.blocked = true;
+        for message in numbered(20) {
+            pair.ends[0].send(0, Guarantee::Delivery, &message).unwrap();
+            pair.run(16 * MS);
+        }
+        // Nothing more is sent, so only probes can find out.
+        pair.run(Duration::from_secs(dark));
+        pair.blocked = false;
+        pair.run(Duration::from_secs(3));
+        assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 21, "{dark} s");
+    }
+}

@@ -115,3 +115,45 @@ impl Acks {
         self.ranges.shrink();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    /// Which of the packets, 10 ms apart, are acknowledged at the end of their batch.
+    fn acknowledged(numbers: &[u64]) -> Vec<u64> {
+        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let mut at_once = Vec::new();
+        for &number in numbers {
+            acks.on_packet(now, number, true, 25 * MS);
+            if acks.is_due(now, true) {
+                acks.write(now, &mut Writer::new(&mut room)).unwrap();
+                at_once.push(number);
+            }
+            now += 10 * MS;
+        }
+        at_once
+    }
+
+    #[test]
+    fn every_second_packet_is_acknowledged_until_one_is_missing() {
+        assert_eq!(acknowledged(&[0, 1, 2, 3, 4, 5]), [1, 3, 5]);
+        assert_eq!(acknowledged(&[0, 1, 2, 4, 5, 6, 7]), [1, 4, 5, 6, 7]);
+        assert_eq!(acknowledged(&[0, 1, 2, 4, 3, 5, 6]), [1, 4, 3, 5, 6]);
+    }
+
+    #[test]
+    fn trouble_is_forgotten_in_time() {
+        let later: Vec<u64> = (0..2).chain(3..405).collect();
+        let at_once = acknowledged(&later);
+        let tail: Vec<u64> = at_once.iter().rev().take(2).copied().collect();
+        assert_eq!(tail[0] - tail[1], 2, "{at_once:?}");
+    }
+}

@@ -90,3 +90,62 @@ fn exceed(measure: &mut Duration, seen: Duration) {
         *measure = seen + seen / GROWTH;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    fn rtt() -> Rtt {
+        let mut rtt = Rtt::new(100 * MS);
+        (0..50).for_each(|_| rtt.sample(48 * MS, Duration::ZERO));
+        rtt
+    }
+
+    #[test]
+    fn the_allowance_starts_small_and_exceeds_what_was_seen() {
+        let (mut path, rtt, now) = (Path::default(), rtt(), origin());
+        assert_eq!(path.allowance(&rtt), 6 * MS);
+        path.overtaken(now, now - 70 * MS, now - 50 * MS, &rtt);
+        assert_eq!(path.allowance(&rtt), (22 * MS).mul_f64(1.25));
+        path.overtaken(now, now - 10_000 * MS, now, &rtt);
+        assert_eq!(path.allowance(&rtt), 96 * MS, "two round trips at most");
+    }
+
+    #[test]
+    fn what_was_seen_fades() {
+        let (mut path, rtt, mut now) = (Path::default(), rtt(), origin());
+        path.overtaken(now, now - 90 * MS, now - 50 * MS, &rtt);
+        assert!(path.slowness(&rtt) > 30 * MS);
+        for _ in 0..120 {
+            now += FADE_EVERY;
+            path.fade(now);
+        }
+        assert_eq!(path.allowance(&rtt), 6 * MS);
+        assert!(path.slowness(&rtt) < 2 * MS);
+    }
+
+    #[test]
+    fn a_packet_that_was_only_late_is_no_loss() {
+        let mut path = Path::default();
+        path.lost();
+        assert!(path.loss > 0);
+        path.arrived(true);
+        assert_eq!(path.loss, 0);
+    }
+
+    #[test]
+    fn where_packets_are_lost_a_late_acknowledgement_says_little() {
+        let (mut path, rtt, now) = (Path::default(), rtt(), origin());
+        (0..20).for_each(|_| path.lost());
+        path.overtaken(now, now - 90 * MS, now - 80 * MS, &rtt);
+        assert_eq!(path.allowance(&rtt), (16 * MS).mul_f64(1.25));
+        assert_eq!(path.slowness(&rtt), Duration::ZERO);
+    }
+}

@@ -63,7 +63,7 @@ pub(crate) struct Repeats {
     eager: VecDeque<Turn>,
     patient: VecDeque<Turn>,
     pace: Option<Pace>,
-    /// Copies that were sent although the first one arrived.
+    /// Messages and fragments that were sent again although the first copy arrived.
     pub(crate) needless: u64,
 }
 

@@ -44,7 +44,7 @@ pub struct Stats {
     pub duplicate_messages: u64,
     /// Messages and fragments that were sent again.
     pub resends: u64,
-    /// Of those, the ones that turned out needless.
+    /// Of those, messages and fragments that were not lost: their first copy arrived after all.
     pub spurious_resends: u64,
     /// Messages told as [`Outcome::Lost`](crate::Outcome::Lost) whose acknowledgement came later.
     pub late_acks: u64,
