@@ -51,10 +51,10 @@ pub struct Config {
     /// Most fragments that one message may be cut into. 1 to 65,535; the smaller of the two sides counts.
     /// Default 65,535.
     pub max_fragments: u16,
-    /// Bytes of messages that may wait in the send queue, unsent or unacknowledged, each message counted with 64
-    /// bytes more than its length. At least `max_message_bytes` + 64. Default 4 MiB.
+    /// Bytes of messages that may wait in the send queue of a lane, unsent or unacknowledged, each message counted with
+    /// 64 bytes more than its length; a lane may have [another bound](crate::LaneOptions::queue_bytes). At least `max_message_bytes` + 64. Default 4 MiB.
     pub send_queue_bytes: usize,
-    /// Messages that may wait in the send queue. 1 to 1,000,000. Default 65,536.
+    /// Messages that may wait in the send queue of a lane, and notices that nobody fetched. 1 to 1,000,000. Default 65,536.
     pub send_queue_messages: usize,
     /// Memory for received `Delivery` messages that wait for earlier ones or for the application, in bytes, each
     /// message counted with 64 bytes more than its length; the peer is told and obeys. At least `max_message_bytes`

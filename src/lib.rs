@@ -81,6 +81,11 @@
 //! [`close_set`](Endpoint::close_set) hold one open across `recv` and `maintain`, so that a large one flows meanwhile. A
 //! map in many pieces is a set of `Delivery` messages; what you send after it waits for all of it.
 //!
+//! [`SendOptions`] say more about a message: how long it is worth anything, in how many datagrams it rides, whether you
+//! want to know what became of it, which older value it replaces. A [`Strategy`] is a ready-made choice. Messages on
+//! different **lanes** ([`LaneId`]) never wait for each other; [`set_lane`](Endpoint::set_lane) gives a lane its
+//! priority, its share of the line and its bounds.
+//!
 //! Every queue has a bound in [`Config`]. [`SendError::Full`] says that the peer does not keep up: drive the endpoint,
 //! and try again or drop what is out of date.
 //!

@@ -60,9 +60,8 @@ pub(crate) struct Extras {
     pub(crate) adaptive: bool,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
-    /// When a part of it was packed last, and when all of it in one frame.
+    /// When a part of it was packed last.
     pub(crate) packed_at: Option<Instant>,
-    pub(crate) whole_at: Option<Instant>,
     /// Parts on their way whose fate will be told.
     pub(crate) parts_out: u32,
 }
@@ -93,19 +92,11 @@ impl Outgoing {
         self.extras.as_ref().is_none_or(|extras| extras.parts_out == 0)
     }
 
-    /// All of it left in one frame after this time.
-    pub(crate) fn was_copied_after(&self, sent: Instant) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.whole_at > Some(sent))
-    }
-
-    /// A part of it was packed, or all.
+    /// A part of it was packed.
     #[inline]
-    pub(crate) fn on_part(&mut self, now: Instant, whole: bool) {
+    pub(crate) fn on_part(&mut self, now: Instant) {
         if let Some(extras) = self.extras.as_deref_mut() {
             extras.packed_at = Some(now);
-            if whole {
-                extras.whole_at = Some(now);
-            }
             extras.parts_out = extras.parts_out.saturating_add(1);
         }
     }

@@ -206,13 +206,12 @@ impl Packet<'_, '_> {
     fn put_range(&mut self, slot: u32, message: &mut Outgoing, from: usize, to: usize) -> Option<(u32, u32)> {
         message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;
-        let whole = from == 0 && to == message.bytes.len();
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
         if message.is_followed() {
             self.sent.push_content(Content::Part { slot, id: message.id, offset: from, len: to - from });
             self.packed.contents += 1;
         }
-        message.on_part(self.now, whole);
+        message.on_part(self.now);
         Some((from, to))
     }
 }

@@ -102,16 +102,11 @@ impl SendQueue {
             Content::Skip { .. } | Content::Ack { .. } | Content::Window => return,
         };
         let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };
-        let whole = offset == 0 && len as usize == message.bytes.len();
         if message.guarantee != Guarantee::Delivery {
             // It is never repeated: only what is certain counts.
             if fate != Fate::Overdue {
                 self.settle(slot, id, (offset, len), fate);
             }
-            return;
-        }
-        if fate != Fate::Acked && whole && message.was_copied_after(carrier.sent) {
-            // A copy is on its way, and will be judged by itself.
             return;
         }
         match (fate, message.repeat) {
@@ -123,6 +118,7 @@ impl SendQueue {
             // A later copy is on its way, and will be judged by itself.
             (Fate::Lost, Some(repeat)) if repeat.last > carrier.sent => return,
             (Fate::Overdue, None) => {
+                let whole = offset == 0 && len as usize == message.bytes.len();
                 if whole && len <= SMALL && !message.resending {
                     message.repeat = Some(Repeat { last: carrier.sent, since: None });
                     insert(&mut self.repeats.eager, Turn { slot, id, last: carrier.sent });
