@@ -126,6 +126,7 @@ impl Connection {
         if let Some(bound) = sent.known_until(now).filter(|_| newly) {
             send.hurry_repeats(bound);
         }
+        sent.owed = send.owes();
         Ok(())
     }
 

@@ -42,6 +42,7 @@ impl Connection {
         self.ping |= sent.take_echo(now);
         self.probes = self.probes.max(probes);
         self.send.handle_timeout(now);
+        self.sent.owed = self.send.owes();
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
             self.rest();
@@ -65,6 +66,7 @@ impl Connection {
             }
         });
         send.set_pace(now, sent);
+        sent.owed = send.owes();
     }
 
     /// Gives back memory that an idle session does not need.

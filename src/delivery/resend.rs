@@ -146,6 +146,11 @@ impl SendQueue {
         }
     }
 
+    /// Whether any message is repeated by turns.
+    pub(crate) fn owes(&mut self) -> bool {
+        self.oldest_turn(false).or_else(|| self.oldest_turn(true)).is_some()
+    }
+
     /// The two that wait longest must be sent again at once: a probe was called for.
     pub(crate) fn hurry_two(&mut self) {
         for _ in 0..2 {

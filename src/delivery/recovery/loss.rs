@@ -136,7 +136,9 @@ impl SentPackets {
     }
 
     fn probe_at(&self) -> Option<Instant> {
-        self.last_eliciting.filter(|_| self.eliciting_in_flight > 0).map(|last| last + self.pto())
+        // What is repeated by turns rides in datagrams that leave anyway; when none does, a probe must carry it.
+        let waiting = self.eliciting_in_flight > 0 || self.owed;
+        self.last_eliciting.filter(|_| waiting).map(|last| last + self.pto())
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).

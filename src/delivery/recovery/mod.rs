@@ -41,6 +41,8 @@ pub(crate) struct SentPackets {
     skipped: VecDeque<u64>,
     largest_acked: Option<u64>,
     flight_bytes: usize,
+    /// Messages wait for news although nothing of them counts as on its way.
+    pub(crate) owed: bool,
     eliciting_in_flight: usize,
     last_eliciting: Option<Instant>,
     loss_at: Option<Instant>,
@@ -77,6 +79,7 @@ impl SentPackets {
             skipped: VecDeque::new(),
             largest_acked: None,
             flight_bytes: 0,
+            owed: false,
             eliciting_in_flight: 0,
             last_eliciting: None,
             loss_at: None,
