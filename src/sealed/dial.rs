@@ -244,6 +244,8 @@ pub(super) struct Unconfirmed {
     pub(super) fin: Option<NoiseBytes>,
     ends: Instant,
     flight_at: Instant,
+    /// FIN or CONFIRM has left (or is about to): the peer may be live under these keys.
+    flown: bool,
     pub(super) fin_due: bool,
     pub(super) confirm_due: bool,
     early: Option<Instant>,
@@ -255,7 +257,7 @@ impl Unconfirmed {
         ephemeral: [u8; 32],
         response: [u8; 32],
         fin: Option<NoiseBytes>,
-        now: Instant,
+        (now, wait): (Instant, Duration),
     ) -> Self {
         Self {
             agreed,
@@ -263,7 +265,8 @@ impl Unconfirmed {
             response,
             fin,
             ends: now + UNCONFIRMED_LIFE,
-            flight_at: now,
+            flight_at: now + wait,
+            flown: false,
             fin_due: false,
             confirm_due: false,
             early: None,
@@ -288,12 +291,18 @@ impl Unconfirmed {
 
     /// The last flight once more, if it did not leave just before.
     pub(super) fn send_early(&mut self, now: Instant) {
-        if take_early(&mut self.early, now) {
+        if self.flown && take_early(&mut self.early, now) {
             self.fly();
         }
     }
 
+    /// Nothing was sent that could make the peer live under these keys: the attempt may be dropped without a trace.
+    pub(super) fn is_held(&self) -> bool {
+        !self.flown
+    }
+
     fn fly(&mut self) {
+        self.flown = true;
         self.fin_due = self.fin.is_some();
         self.confirm_due = true;
     }

@@ -31,6 +31,10 @@ const GAVE_WAY_WAIT: Duration = Duration::from_secs(3);
 /// Diffie-Hellman operations of reading a FIN.
 const FIN_COST: u32 = 1;
 
+/// How long the old session has to answer before a new one takes its place.
+const ASK_AT_LEAST: Duration = Duration::from_millis(300);
+const ASK_AT_MOST: Duration = Duration::from_secs(2);
+
 impl Sealed {
     /// Step 7 of the receive procedure: at most two envelope keys, ours as responder and ours as initiator.
     pub(super) fn handle_envelope<R: TryCryptoRng + ?Sized>(
@@ -287,7 +291,8 @@ impl Sealed {
         let response = crypto::hash(&[body.noise]);
         match self.conclude(rng, noise, id, negotiated) {
             Ok((agreed, fin)) => {
-                let unconfirmed = Unconfirmed::new(agreed, ephemeral, response, fin, now);
+                let wait = self.ask_once_more(now);
+                let unconfirmed = Unconfirmed::new(agreed, ephemeral, response, fin, (now, wait));
                 if let Some(dial) = &mut self.dial {
                     dial.phase = Phase::Unconfirmed(Box::new(unconfirmed));
                 }
@@ -298,6 +303,18 @@ impl Sealed {
                 Err(Dropped::Handshake)
             }
         }
+    }
+
+    /// A RESP to an attempt that silence began says that the peer is there, not that it lost the session. The old
+    /// session is asked once more before it is replaced: what is unacknowledged in it would be lost. Gives the time to
+    /// wait for that. PROTOCOL.md, "Replacement".
+    fn ask_once_more(&mut self, now: Instant) -> Duration {
+        let doubted = self.live.is_some() && self.dial.as_ref().is_some_and(|dial| dial.why == Why::Silence);
+        if !doubted {
+            return Duration::ZERO;
+        }
+        self.connection.ping(now);
+        (self.connection.pto() * 3).clamp(ASK_AT_LEAST, ASK_AT_MOST)
     }
 
     /// The initiator's last step: FIN where the pattern has one, and the keys.

@@ -150,10 +150,12 @@ impl Sealed {
     /// A packet of the live session.
     fn live_packet(&mut self, now: Instant, number: u64, payload: &[u8]) {
         // The peer lives: an attempt that doubted it and has no answer ends, and so do the answers given in doubt.
-        if matches!(
-            &self.dial,
-            Some(Dial { why: Why::Silence, phase: Phase::Sent(_) | Phase::GaveWay { .. } })
-        ) {
+        let doubted = match &self.dial {
+            Some(Dial { why: Why::Silence, phase: Phase::Unconfirmed(unconfirmed) }) => unconfirmed.is_held(),
+            Some(Dial { why, .. }) => *why == Why::Silence,
+            None => false,
+        };
+        if doubted {
             self.drop_dial(now);
         }
         if let Some(live) = &mut self.live {
