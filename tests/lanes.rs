@@ -343,15 +343,15 @@ fn a_full_lane_blocks_no_other() {
 #[test]
 fn options_of_a_lane_are_checked_and_outlive_a_session() {
     let mut pair = pair();
-    let wrong: [(fn(&mut LaneOptions), &str); 5] = [
-        (|lane| lane.weight = 0, "weight"),
-        (|lane| lane.queue_bytes = Some(127), "queue_bytes"),
-        (|lane| lane.queue_bytes = Some(1 << 41), "queue_bytes"),
-        (|lane| lane.queue_messages = Some(0), "queue_messages"),
-        (|lane| lane.queue_messages = Some(1_000_001), "queue_messages"),
+    let wrong = [
+        (lane(|lane| lane.weight = 0), "weight"),
+        (lane(|lane| lane.queue_bytes = Some(127)), "queue_bytes"),
+        (lane(|lane| lane.queue_bytes = Some((1 << 40) + 1)), "queue_bytes"),
+        (lane(|lane| lane.queue_messages = Some(0)), "queue_messages"),
+        (lane(|lane| lane.queue_messages = Some(1_000_001)), "queue_messages"),
     ];
-    for (change, field) in wrong {
-        let error = pair.a.endpoint.set_lane(LaneId(1), lane(change)).unwrap_err();
+    for (options, field) in wrong {
+        let error = pair.a.endpoint.set_lane(LaneId(1), options).unwrap_err();
         assert_eq!(error.field, field);
     }
     set(&mut pair.a, 1, |lane| lane.queue_bytes = Some(1_000));

@@ -173,7 +173,7 @@ fn run<U: UdpLike>(task: &Task, world: &impl World, mut ends: [SealedEndpoint<U>
         }
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         heard.sent_at.push(world.now());
-        task.strategy.send(&mut ends[0], task.guarantee, &bytes)?;
+        ends[0].send_payload(task.strategy.options(task.guarantee), &bytes)?;
         ends[0].flush()?;
     }
     let all = task.messages as usize;

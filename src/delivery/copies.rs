@@ -19,10 +19,10 @@ impl SendQueue {
     /// All of the message was packed for the first time.
     pub(super) fn after_packed(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
-        let (id, copies, spacing) = (message.id, message.copies, message.spacing);
-        if copies == 0 {
+        let copying = message.extras.as_ref().filter(|extras| extras.copies > 0);
+        let Some((id, spacing)) = copying.map(|extras| (message.id, extras.spacing)) else {
             return self.sent_out(slot);
-        }
+        };
         if spacing.is_zero() {
             if let Some(at) = self.clock.map(|now| now + RIDE_WITHIN) {
                 self.set_alarm(at, Alarm::CopiesOver, slot, id);
@@ -44,7 +44,7 @@ impl SendQueue {
         if message.guarantee == Guarantee::Delivery {
             return;
         }
-        if message.notice {
+        if message.notice() {
             self.await_late_ack(slot);
         } else {
             self.finish(slot, Outcome::Lost);
@@ -53,8 +53,8 @@ impl SendQueue {
 
     /// No copy of the message leaves any more.
     pub(super) fn end_copies(&mut self, slot: u32) {
-        let Some(message) = self.slab.get_mut(slot) else { return };
-        if std::mem::take(&mut message.copies) > 0 {
+        let extras = self.slab.get_mut(slot).and_then(|message| message.extras.as_deref_mut());
+        if extras.is_some_and(|extras| std::mem::take(&mut extras.copies) > 0) {
             self.sent_out(slot);
         }
     }
@@ -68,8 +68,9 @@ impl SendQueue {
             self.copies_due.pop_front();
         }
         while let Some(&(slot, id)) = self.riding.front() {
-            let waits = self.slab.named(slot, id).is_some_and(|message| {
-                message.copies > 0 && message.copied == 0 && message.packed_at >= Some(packet.now)
+            let message = self.slab.named(slot, id);
+            let waits = message.and_then(|message| message.extras.as_ref()).is_some_and(|extras| {
+                extras.copies > 0 && extras.copied == 0 && extras.packed_at >= Some(packet.now)
             });
             // Those behind it were packed no earlier: a copy rides in a datagram that leaves later than the last.
             if waits || self.pack_copy(slot, id, packet) == Next::Full {
@@ -81,21 +82,29 @@ impl SendQueue {
     }
 
     fn pack_copy(&mut self, slot: u32, id: u64, packet: &mut Packet<'_, '_>) -> Next {
-        let Some(message) = self.slab.named(slot, id).filter(|message| message.copies > 0) else {
+        let Some(message) = self.slab.named(slot, id) else { return Next::Done };
+        let (total, at) = (message.bytes.len(), message.at);
+        let Some(&extras) = message.extras.as_deref().filter(|extras| extras.copies > 0) else {
             return Next::Done;
         };
-        let total = message.bytes.len();
         // What was just sent again needs no copy in the same moment.
-        let fresh = message.copied == 0 && message.packed_at == Some(packet.now);
-        let mut done = fresh;
-        while !done {
-            let Some((_, to)) = packet.put(slot, message, (message.copied, total)) else { return Next::Full };
-            message.copied = to as usize;
-            done = message.copied >= total;
+        let fresh = extras.copied == 0 && extras.packed_at == Some(packet.now);
+        let mut copied = extras.copied;
+        let done = fresh
+            || loop {
+                let Some((_, to)) = packet.put(slot, message, (copied, total)) else { break false };
+                copied = to as usize;
+                if copied >= total {
+                    break true;
+                }
+            };
+        let Some(extras) = message.extras.as_deref_mut() else { return Next::Done };
+        extras.copied = if done { 0 } else { copied };
+        if !done {
+            return Next::Full;
         }
-        message.copied = 0;
-        message.copies -= 1;
-        let (left, spacing, at) = (message.copies, message.spacing, message.at);
+        extras.copies -= 1;
+        let (left, spacing) = (extras.copies, extras.spacing);
         if let Some(lane) = self.lanes.get_mut(usize::from(at)).filter(|_| !fresh) {
             lane.counts.copies += 1;
         }

@@ -29,8 +29,8 @@ impl Alarm {
     fn concerns(self, message: &Outgoing) -> bool {
         match self {
             Self::Expired => true,
-            Self::CopyDue | Self::CopiesOver => message.copies > 0,
-            Self::Lost => message.parts_out == 0,
+            Self::CopyDue | Self::CopiesOver => message.copies() > 0,
+            Self::Lost => message.is_settled(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::{
     MessageId, expiry,
     notices::Outcome,
-    options::{LaneOptions, LanePolicy, SendOptions},
-    outgoing::{Outgoing, charge},
+    options::{LanePolicy, SendOptions},
+    outgoing::{Extras, Outgoing, charge},
     ranges::Ranges,
     send::{HEAD_GUESS, SendQueue},
     send_lane::{Entry, SendLane},
@@ -18,40 +18,33 @@ use crate::{
 };
 
 impl SendQueue {
-    /// What the queue of a lane may hold, in bytes and messages.
-    fn bounds(&self, at: usize) -> (usize, usize) {
-        let options = self.lanes.get(at).map_or_else(LaneOptions::default, |lane| lane.options);
-        (
-            options.queue_bytes.unwrap_or(self.limits.bytes),
-            options.queue_messages.unwrap_or(self.limits.messages),
-        )
-    }
-
-    /// Whether a message of `len` bytes has room, when one of `freed` bytes goes.
-    fn has_room(&self, at: usize, len: usize, freed: Option<usize>) -> bool {
-        let (bytes, messages) = self.bounds(at);
-        let (free_bytes, free_messages) = freed.map_or((0, 0), |freed| (charge(freed), 1));
-        self.lanes.get(at).is_some_and(|lane| {
-            lane.bytes.saturating_sub(free_bytes) + charge(len) <= bytes
-                && lane.messages.saturating_sub(free_messages) < messages
-        })
-    }
-
     /// Makes sure that a message may be taken, and drops older ones for it where the lane says so.
     fn admit(&mut self, at: usize, options: &SendOptions, len: usize) -> Result<(), SendError> {
-        let room = self.bounds(at).0.saturating_sub(MESSAGE_OVERHEAD);
-        let max = self.max_len(options.guarantee).min(room);
+        let Some(lane) = self.lanes.get(at) else { return Ok(()) };
+        let max = self.max_len(options.guarantee).min(lane.most_bytes.saturating_sub(MESSAGE_OVERHEAD));
         if len > max {
             return Err(SendError::TooLarge { len, max });
         }
-        let fits = !options.notice || self.notices_fit(self.limits.messages);
-        while !(fits
-            && self.has_room(at, len, self.slot_holder(at, options.slot).and_then(|(_, unsent)| unsent)))
-        {
-            let Some(lane) = self.lanes.get(at) else { break };
-            let full = SendError::Full { queued_bytes: lane.bytes, queued_messages: lane.messages };
-            if !fits || lane.options.policy == LanePolicy::Block || !self.drop_oldest(at) {
-                return Err(full);
+        let told = !options.notice || self.notices_fit(self.limits.messages);
+        if told && lane.has_room(charge(len), (0, 0)) {
+            return Ok(());
+        }
+        if told { self.make_room(at, options.slot, len) } else { Err(full(lane)) }
+    }
+
+    /// Drops older messages until one of `len` bytes has room, if the lane says so.
+    #[cold]
+    fn make_room(&mut self, at: usize, key: Option<u32>, len: usize) -> Result<(), SendError> {
+        while let Some(lane) = self.lanes.get(at) {
+            // What the new message replaces leaves room.
+            let replaced = self.slot_holder(at, key).and_then(|(_, unsent)| unsent);
+            let freed = replaced.map_or((0, 0), |len| (charge(len), 1));
+            if lane.has_room(charge(len), freed) {
+                break;
+            }
+            let refusal = full(lane);
+            if lane.options.policy == LanePolicy::Block || !self.drop_oldest(at) {
+                return Err(refusal);
             }
         }
         Ok(())
@@ -76,10 +69,9 @@ impl SendQueue {
 
     /// Whether the lane's queue has room for a message of `len` bytes.
     pub(crate) fn can_send(&self, lane: u8, len: usize) -> bool {
-        match self.lanes.iter().position(|known| known.lane == lane) {
-            Some(at) => len <= self.limits.delivery && self.has_room(at, len, None),
-            None => len <= self.limits.delivery && charge(len) <= self.limits.bytes,
-        }
+        let unused = SendLane::new(lane, self.bounds());
+        let lane = self.lanes.iter().find(|known| known.lane == lane).unwrap_or(&unused);
+        len <= self.limits.delivery && lane.has_room(charge(len), (0, 0))
     }
 
     /// Queues a copy of `bytes` as one message, whose life ends at `expires_at`.
@@ -152,7 +144,8 @@ impl SendQueue {
         let Some(lane) = self.lanes.get_mut(at) else { return MessageId(id) };
         let tag = lane.tag_for(options.guarantee);
         let len = bytes.len();
-        let message = outgoing((id, at, tag), options, expires_at, bytes);
+        let extras = extras(options, expires_at).map(|extras| self.slab.extras(extras));
+        let message = outgoing((id, at, tag), options, extras, bytes);
         let Some(slot) = self.slab.insert(message) else { return MessageId(id) };
         lane.push(Entry::new((slot, id, tag), options), begun);
         lane.bytes += charge(len);
@@ -195,11 +188,32 @@ impl SendQueue {
     }
 }
 
+fn full(lane: &SendLane) -> SendError {
+    SendError::Full { queued_bytes: lane.bytes, queued_messages: lane.messages }
+}
+
+/// What the options ask for beyond the guarantee.
+fn extras(options: &SendOptions, expires_at: Option<Instant>) -> Option<Extras> {
+    let SendOptions { notice, drop_late, copies, spacing, adaptive, slot: key, .. } = *options;
+    let plain = !notice && copies <= 1 && !adaptive && key.is_none() && expires_at.is_none();
+    let copies = copies.saturating_sub(1);
+    (!plain).then(|| Extras {
+        notice,
+        key,
+        expires_at,
+        drop_late,
+        copies,
+        adaptive,
+        spacing,
+        ..Extras::default()
+    })
+}
+
 /// The record of a new message, by its id, its lane's place and its group.
 fn outgoing(
     (id, at, tag): (u64, usize, u64),
     options: &SendOptions,
-    expires_at: Option<Instant>,
+    extras: Option<Box<Extras>>,
     bytes: Vec<u8>,
 ) -> Outgoing {
     Outgoing {
@@ -218,15 +232,6 @@ fn outgoing(
         resending: false,
         repeat: None,
         queued: true,
-        notice: options.notice,
-        superseded: false,
-        key: options.slot,
-        expires_at,
-        drop_late: options.drop_late,
-        copies: options.copies.saturating_sub(1),
-        spacing: options.spacing,
-        copied: 0,
-        packed_at: None,
-        parts_out: 0,
+        extras,
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Guarantee, MessageId,
+    content::Fate,
     expiry::Alarm,
     outgoing::{Outgoing, charge},
     send::{HEAD_GUESS, SendQueue},
@@ -78,8 +79,9 @@ impl SendQueue {
     /// Lets a message go, wherever it stands.
     pub(super) fn finish(&mut self, slot: u32, outcome: Outcome) {
         let Some(message) = self.slab.get(slot) else { return };
-        let Outgoing { id, at, guarantee, queued, notice, key, .. } = *message;
-        let len = message.bytes.len();
+        let Outgoing { id, at, guarantee, queued, .. } = *message;
+        let (len, notice) = (message.bytes.len(), message.notice());
+        let key = message.extras.as_ref().and_then(|extras| extras.key);
         if queued {
             self.unqueue(at, guarantee, len);
         }
@@ -115,18 +117,26 @@ impl SendQueue {
         }
     }
 
+    /// A part of a message that is gone met its fate.
+    pub(super) fn on_stray_fate(&mut self, id: u64, fate: Fate) {
+        if fate == Fate::Acked {
+            self.notices.on_late(id);
+        }
+    }
+
     /// A part of a message that is never repeated met its fate. When the last one on its way has, and it was not the
     /// end of the message, the message is lost unless an acknowledgement comes late.
     pub(super) fn on_unrepeated(&mut self, slot: u32) {
-        let Some(message) = self.slab.get_mut(slot) else { return };
-        message.parts_out = message.parts_out.saturating_sub(1);
+        if let Some(extras) = self.slab.get_mut(slot).and_then(|message| message.extras.as_deref_mut()) {
+            extras.parts_out = extras.parts_out.saturating_sub(1);
+        }
         self.await_late_ack(slot);
     }
 
     /// Sets the alarm after which an unrepeated message counts as lost, if nothing of it is on its way any more.
     pub(super) fn await_late_ack(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
-        if message.parts_out == 0 && message.copies == 0 && !message.queued {
+        if message.is_settled() && message.copies() == 0 && !message.queued {
             let id = message.id;
             if let Some(at) = self.clock.map(|now| now + LOST_AFTER) {
                 self.set_alarm(at, Alarm::Lost, slot, id);
@@ -137,8 +147,9 @@ impl SendQueue {
     /// Nobody acknowledged the message in time.
     pub(super) fn on_silence(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
-        if message.guarantee != Guarantee::Delivery && message.parts_out == 0 {
-            let outcome = if message.superseded { Outcome::Superseded } else { Outcome::Lost };
+        if message.guarantee != Guarantee::Delivery && message.is_settled() {
+            let superseded = message.extras.as_ref().is_some_and(|extras| extras.superseded);
+            let outcome = if superseded { Outcome::Superseded } else { Outcome::Lost };
             self.finish(slot, outcome);
         }
     }
@@ -146,7 +157,7 @@ impl SendQueue {
     /// The session is over: who asked is told of every message that has not ended yet.
     pub(super) fn tell_of_the_rest(&mut self) {
         let asked =
-            self.slab.iter().filter(|message| message.notice).map(|message| (message.id, Outcome::Lost));
+            self.slab.iter().filter(|message| message.notice()).map(|message| (message.id, Outcome::Lost));
         let skips = self.skips.iter().filter(|skip| skip.notice).map(|skip| (skip.id, skip.why));
         let mut rest: Vec<_> = asked.chain(skips).collect();
         rest.sort_unstable_by_key(|&(id, _)| id);

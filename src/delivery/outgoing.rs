@@ -38,6 +38,13 @@ pub(crate) struct Outgoing {
     pub(crate) repeat: Option<Repeat>,
     /// It stands in its lane's queue: some of it was never packed.
     pub(crate) queued: bool,
+    /// What only a message with options needs.
+    pub(crate) extras: Option<Box<Extras>>,
+}
+
+/// The state behind the options of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extras {
     /// Its sender wants to know what became of it.
     pub(crate) notice: bool,
     /// A newer message took its slot when it had left.
@@ -49,11 +56,14 @@ pub(crate) struct Outgoing {
     pub(crate) drop_late: bool,
     /// Copies that may still leave, the time between them, and how much of the next one was packed.
     pub(crate) copies: u8,
+    /// The measured loss decides how many when it first leaves.
+    pub(crate) adaptive: bool,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
-    /// When a part of it was packed last.
+    /// When a part of it was packed last, and when all of it in one frame.
     pub(crate) packed_at: Option<Instant>,
-    /// Parts on their way whose fate will be told; not counted for a `Delivery`.
+    pub(crate) whole_at: Option<Instant>,
+    /// Parts on their way whose fate will be told.
     pub(crate) parts_out: u32,
 }
 
@@ -63,14 +73,51 @@ impl Outgoing {
         self.numbers.is_some()
     }
 
+    /// The measured loss decides in how many datagrams it rides.
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.adaptive)
+    }
+
+    /// Its sender wants to know what became of it.
+    pub(crate) fn notice(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.notice)
+    }
+
+    /// Copies that may still leave.
+    pub(crate) fn copies(&self) -> u8 {
+        self.extras.as_ref().map_or(0, |extras| extras.copies)
+    }
+
+    /// Nothing of it is on its way whose fate is still to be told.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.extras.as_ref().is_none_or(|extras| extras.parts_out == 0)
+    }
+
+    /// All of it left in one frame after this time.
+    pub(crate) fn was_copied_after(&self, sent: Instant) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.whole_at > Some(sent))
+    }
+
+    /// A part of it was packed, or all.
+    #[inline]
+    pub(crate) fn on_part(&mut self, now: Instant, whole: bool) {
+        if let Some(extras) = self.extras.as_deref_mut() {
+            extras.packed_at = Some(now);
+            if whole {
+                extras.whole_at = Some(now);
+            }
+            extras.parts_out = extras.parts_out.saturating_add(1);
+        }
+    }
+
     /// Whether the fate of its parts must be told.
     pub(crate) fn is_followed(&self) -> bool {
-        self.notice || self.guarantee == Guarantee::Delivery
+        self.guarantee == Guarantee::Delivery || self.notice()
     }
 
     /// Milliseconds of life that are left, where the peer is told.
     pub(crate) fn life(&self, now: Instant) -> Option<u32> {
-        let end = self.expires_at.filter(|_| self.drop_late)?;
+        let end = self.extras.as_ref().filter(|extras| extras.drop_late)?.expires_at?;
         Some(u32::try_from(end.saturating_duration_since(now).as_millis()).unwrap_or(u32::MAX))
     }
 }
@@ -86,6 +133,8 @@ pub(crate) struct Slab {
     slots: Vec<Option<Outgoing>>,
     free: Vec<u32>,
     pool: Vec<Vec<u8>>,
+    #[expect(clippy::vec_box, reason = "messages carry the box, so that it is kept and not what is inside")]
+    extras: Vec<Box<Extras>>,
     pool_bytes: usize,
     messages: usize,
     bytes: usize,
@@ -108,6 +157,17 @@ impl Slab {
         buffer
     }
 
+    /// A record for the options of a message, recycled if there is one.
+    pub(crate) fn extras(&mut self, extras: Extras) -> Box<Extras> {
+        match self.extras.pop() {
+            Some(mut recycled) => {
+                *recycled = extras;
+                recycled
+            }
+            None => Box::new(extras),
+        }
+    }
+
     fn recycle(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         let fits = self.pool.len() < POOL_BUFFERS && self.pool_bytes + capacity <= POOL_BYTES;
@@ -119,6 +179,7 @@ impl Slab {
     }
 
     /// Takes a message in. `None` only when more than 2^32 messages were held at once, which the limits exclude.
+    #[inline]
     pub(crate) fn insert(&mut self, message: Outgoing) -> Option<u32> {
         let cost = charge(message.bytes.len());
         let slot = match self.free.pop() {
@@ -137,10 +198,12 @@ impl Slab {
         Some(slot)
     }
 
+    #[inline]
     pub(crate) fn get(&self, slot: u32) -> Option<&Outgoing> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Outgoing> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
@@ -151,17 +214,24 @@ impl Slab {
     }
 
     /// The message in `slot` if it still is message `id`.
+    #[inline]
     pub(crate) fn named(&mut self, slot: u32, id: u64) -> Option<&mut Outgoing> {
         self.get_mut(slot).filter(|message| message.id == id)
     }
 
     /// Lets a message go and recycles its buffer.
     pub(crate) fn remove(&mut self, slot: u32) {
-        let Some(message) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.bytes = self.bytes.saturating_sub(charge(message.bytes.len()));
+        let Some(held) = self.slots.get_mut(slot as usize) else { return };
+        let Some(message) = held.as_mut() else { return };
+        let (bytes, extras) = (std::mem::take(&mut message.bytes), message.extras.take());
+        *held = None;
+        self.bytes = self.bytes.saturating_sub(charge(bytes.len()));
         self.messages -= 1;
         self.free.push(slot);
-        self.recycle(message.bytes);
+        self.recycle(bytes);
+        if let Some(extras) = extras.filter(|_| self.extras.len() < POOL_BUFFERS) {
+            self.extras.push(extras);
+        }
     }
 
     /// The slots of messages that `wanted` picks, in no order.
@@ -182,6 +252,7 @@ impl Slab {
             self.free = Vec::new();
         }
         self.pool = Vec::new();
+        self.extras = Vec::new();
         self.pool_bytes = 0;
     }
 }

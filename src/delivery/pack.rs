@@ -92,6 +92,11 @@ impl SendQueue {
                 self.window_used += charge(total) as u64;
             }
         }
+        if message.packed == 0 {
+            if let Some(extras) = message.extras.as_deref_mut().filter(|extras| extras.adaptive) {
+                extras.copies = self.redundancy;
+            }
+        }
         let before = packet.writer.written();
         let next = packet.put_rest(slot, lane, message);
         lane.charge_turn(packet.writer.written().saturating_sub(before));
@@ -100,7 +105,7 @@ impl SendQueue {
         }
         lane.pop(message.guarantee);
         message.queued = false;
-        let plain = message.copies == 0 && message.guarantee == Guarantee::Delivery;
+        let plain = message.extras.is_none() && message.guarantee == Guarantee::Delivery;
         let at = message.at;
         self.count_packed(at, total);
         if !plain {
@@ -114,26 +119,25 @@ impl SendQueue {
 const FRAGMENT_HEAD: usize = 3 + 3 * 9 + 9 + 3 * 4;
 
 impl Packet<'_, '_> {
-    pub(super) fn written(&self) -> usize {
-        self.writer.written()
-    }
-
     /// Writes what was never packed of a message.
     fn put_rest(&mut self, slot: u32, lane: &mut SendLane, message: &mut Outgoing) -> Next {
         let total = message.bytes.len();
         let unnamed = message.guarantee != Guarantee::Delivery && message.wire_id.is_none();
-        if unnamed && message.copies > 0 {
+        if unnamed && (message.copies() > 0 || message.is_adaptive()) {
             message.wire_id = Some(lane.wire_id());
         }
+        if message.packed == 0 && self.put_range(slot, message, 0, total).is_some() {
+            message.packed = total;
+            return Next::Done;
+        }
         loop {
-            let (offset, whole) = (message.packed, message.packed == 0 && self.fits_whole(message));
-            if !whole && message.guarantee != Guarantee::Delivery && message.wire_id.is_none() {
+            if message.guarantee != Guarantee::Delivery && message.wire_id.is_none() {
                 if self.should_wait(total) {
                     return Next::Full;
                 }
                 message.wire_id = Some(lane.wire_id());
             }
-            let Some((_, to)) = self.put(slot, message, (offset, total)) else { return Next::Full };
+            let Some((_, to)) = self.put(slot, message, (message.packed, total)) else { return Next::Full };
             message.packed = to as usize;
             if message.packed >= total {
                 return Next::Done;
@@ -152,6 +156,10 @@ impl Packet<'_, '_> {
         true
     }
 
+    pub(super) fn written(&self) -> usize {
+        self.writer.written()
+    }
+
     /// Whether a message that does not fit here would fit whole into an empty packet, or the room is not worth a cut.
     fn should_wait(&self, total: usize) -> bool {
         let fits_elsewhere = total + FRAGMENT_HEAD <= self.capacity;
@@ -159,19 +167,10 @@ impl Packet<'_, '_> {
         self.writer.written() > 0 && (fits_elsewhere || too_narrow)
     }
 
-    fn fits_whole(&self, message: &Outgoing) -> bool {
-        frame(message, 0, message.bytes.len(), self.now).is_some_and(|whole| {
-            message::fitting(&whole, self.context, self.writer.room()) == whole.bytes.len()
-        })
-    }
-
-    /// Which part of `start..end` of the message fits into this packet as one frame.
+    /// Which part of `start..end` of the message fits into this packet as one frame, when the whole message does not.
     fn plan(&self, message: &Outgoing, (start, end): (usize, usize)) -> Option<(usize, usize)> {
         let total = message.bytes.len();
         let whole = start == 0 && end == total;
-        if whole && self.fits_whole(message) {
-            return (self.writer.room() > 0).then_some((0, total));
-        }
         if self.should_wait(total) {
             return None;
         }
@@ -193,16 +192,27 @@ impl Packet<'_, '_> {
         message: &mut Outgoing,
         range: (usize, usize),
     ) -> Option<(u32, u32)> {
+        if range == (0, message.bytes.len()) {
+            if let Some(whole) = self.put_range(slot, message, range.0, range.1) {
+                return Some(whole);
+            }
+        }
         let (from, to) = self.plan(message, range)?;
+        self.put_range(slot, message, from, to)
+    }
+
+    /// Writes the frame that carries `from..to` of the message, if it has room.
+    #[inline]
+    fn put_range(&mut self, slot: u32, message: &mut Outgoing, from: usize, to: usize) -> Option<(u32, u32)> {
         message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;
+        let whole = from == 0 && to == message.bytes.len();
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
-        message.packed_at = Some(self.now);
         if message.is_followed() {
-            message.parts_out = message.parts_out.saturating_add(1);
             self.sent.push_content(Content::Part { slot, id: message.id, offset: from, len: to - from });
             self.packed.contents += 1;
         }
+        message.on_part(self.now, whole);
         Some((from, to))
     }
 }

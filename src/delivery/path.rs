@@ -67,6 +67,11 @@ impl Path {
         }
     }
 
+    /// Copies beside the original that the measured loss calls for. PROTOCOL.md, "Copies".
+    pub(super) fn redundancy(&self) -> u8 {
+        u8::from(self.loss >= ALL / 200) + u8::from(self.loss >= ALL / 100 * 8)
+    }
+
     /// A packet arrived; `late` if it had been counted as lost.
     pub(super) fn arrived(&mut self, late: bool) {
         self.loss -= self.loss >> LOSS_SHIFT;

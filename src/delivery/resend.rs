@@ -101,15 +101,19 @@ impl SendQueue {
             Content::Skip { id } if fate != Fate::Overdue => return self.settle_skip(id, fate),
             Content::Skip { .. } | Content::Ack { .. } | Content::Window => return,
         };
-        let Some(message) =
-            self.slab.named(slot, id).filter(|message| message.guarantee == Guarantee::Delivery)
-        else {
-            // Gone, or never repeated: only its notice is left to be told.
+        let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };
+        let whole = offset == 0 && len as usize == message.bytes.len();
+        if message.guarantee != Guarantee::Delivery {
+            // It is never repeated: only what is certain counts.
             if fate != Fate::Overdue {
                 self.settle(slot, id, (offset, len), fate);
             }
             return;
-        };
+        }
+        if fate != Fate::Acked && whole && message.was_copied_after(carrier.sent) {
+            // A copy is on its way, and will be judged by itself.
+            return;
+        }
         match (fate, message.repeat) {
             (Fate::Acked, repeat) => {
                 let first = repeat
@@ -119,7 +123,6 @@ impl SendQueue {
             // A later copy is on its way, and will be judged by itself.
             (Fate::Lost, Some(repeat)) if repeat.last > carrier.sent => return,
             (Fate::Overdue, None) => {
-                let whole = offset == 0 && len as usize == message.bytes.len();
                 if whole && len <= SMALL && !message.resending {
                     message.repeat = Some(Repeat { last: carrier.sent, since: None });
                     insert(&mut self.repeats.eager, Turn { slot, id, last: carrier.sent });
@@ -179,6 +182,7 @@ impl SendQueue {
 
     /// Before a packet is filled: what decides how often to repeat.
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
+        self.redundancy = sent.redundancy();
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
         self.repeats.pace = Some(Pace { now, gap, dark: sent.is_dark(now) });

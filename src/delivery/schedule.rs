@@ -11,8 +11,6 @@ use super::{
     send_lane::{Entry, SendLane},
 };
 
-/// What one byte of a lane of weight 1 counts.
-const SCALE: u64 = 1 << 16;
 /// Shortest stretch of waiting messages over which the rate is measured.
 const MEASURED_OVER: Duration = Duration::from_millis(50);
 
@@ -46,9 +44,9 @@ impl Drain {
 
 impl SendLane {
     /// `bytes` of the lane were packed.
+    #[inline]
     pub(super) fn charge_turn(&mut self, bytes: usize) {
-        let share = (bytes as u64).saturating_mul(SCALE) / u64::from(self.options.weight.max(1));
-        self.turn = self.turn.saturating_add(share);
+        self.turn = self.turn.saturating_add((bytes as u64).saturating_mul(self.share));
     }
 }
 
@@ -77,6 +75,7 @@ impl SendQueue {
     }
 
     /// The message of a lane that may be packed next.
+    #[inline]
     fn candidate(&mut self, at: usize) -> Option<u32> {
         let slab = &self.slab;
         let lane = self.lanes.get_mut(at)?;
@@ -129,6 +128,7 @@ impl SendQueue {
     }
 
     /// Whether the first ordered message of a lane was packed in part; only asked where messages may pass each other.
+    #[inline]
     pub(super) fn front_is_begun(&mut self, at: usize) -> bool {
         let slab = &self.slab;
         let Some(lane) = self.lanes.get_mut(at).filter(|lane| lane.is_open()) else { return false };
@@ -138,7 +138,7 @@ impl SendQueue {
 
     /// The sending side of one lane.
     pub(crate) fn lane_stats(&self, lane: u8) -> LaneStats {
-        let unused = SendLane::new(lane);
+        let unused = SendLane::new(lane, self.bounds());
         let lane = self.lanes.iter().find(|known| known.lane == lane).unwrap_or(&unused);
         let counts = lane.counts;
         LaneStats {

@@ -46,7 +46,9 @@ pub(crate) struct SendQueue {
     pub(super) resends: VecDeque<(u32, u64)>,
     /// Small messages whose latest copy has not been heard of, by turns.
     pub(crate) repeats: Repeats,
-    /// The same of messages of which a copy is due, and of those whose copies ride along.
+    /// Copies that the path's loss calls for, where a message leaves that to us.
+    pub(super) redundancy: u8,
+    /// Slots and ids of messages of which a copy is due, and of those whose copies ride along.
     pub(super) copies_due: VecDeque<(u32, u64)>,
     pub(super) riding: VecDeque<(u32, u64)>,
     pub(super) alarms: BinaryHeap<expiry::Entry>,
@@ -90,6 +92,7 @@ impl SendQueue {
             lanes: Vec::new(),
             resends: VecDeque::new(),
             repeats: Repeats::default(),
+            redundancy: 0,
             copies_due: VecDeque::new(),
             riding: VecDeque::new(),
             alarms: BinaryHeap::new(),
@@ -129,17 +132,22 @@ impl SendQueue {
     /// Where the lane stands in `lanes`; it is made on first use.
     pub(super) fn lane_at(&mut self, lane: u8) -> usize {
         self.lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
-            self.lanes.push(SendLane::new(lane));
+            self.lanes.push(SendLane::new(lane, self.bounds()));
             self.lanes.len() - 1
         })
+    }
+
+    /// What a lane's queue may hold unless it says otherwise, in bytes and messages.
+    pub(super) fn bounds(&self) -> (usize, usize) {
+        (self.limits.bytes, self.limits.messages)
     }
 
     /// How a lane shares the line and bounds its queue, from now on.
     pub(crate) fn set_lane(&mut self, lane: u8, options: LaneOptions) -> Result<(), ConfigError> {
         options.check()?;
-        let at = self.lane_at(lane);
+        let (at, bounds) = (self.lane_at(lane), self.bounds());
         if let Some(lane) = self.lanes.get_mut(at) {
-            lane.options = options;
+            lane.set_options(options, bounds);
             // Turns of another priority, or by another weight, say nothing here.
             lane.turn = 0;
         }
@@ -166,12 +174,7 @@ impl SendQueue {
 
     /// Learns the fate of a part that was sent.
     pub(super) fn settle(&mut self, slot: u32, id: u64, (offset, len): (u32, u32), fate: Fate) {
-        let Some(message) = self.slab.named(slot, id) else {
-            if fate == Fate::Acked {
-                self.notices.on_late(id);
-            }
-            return;
-        };
+        let Some(message) = self.slab.named(slot, id) else { return };
         let part = u64::from(offset)..u64::from(offset) + u64::from(len);
         let total = message.bytes.len() as u64;
         let repeated = message.guarantee == Guarantee::Delivery;

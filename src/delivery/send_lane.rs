@@ -17,6 +17,8 @@ use crate::wire::message::Numbers;
 pub(crate) const MAX_INDEX_SPAN: u64 = 1 << 16;
 /// Gaps that the peer may see among skipped indexes. PROTOCOL.md, "Limits".
 const MAX_SKIP_GAPS: usize = 64;
+/// What one packed byte of a lane of weight 1 adds to its turn.
+const SCALE: u64 = 1 << 24;
 /// Entries of messages that are gone beyond which a queue is swept.
 const GONE_ALLOWED: usize = 16;
 
@@ -67,6 +69,11 @@ impl Counts {
 pub(crate) struct SendLane {
     pub(crate) lane: u8,
     pub(crate) options: LaneOptions,
+    /// What the queue may hold, as the options and the configuration have it.
+    pub(crate) most_bytes: usize,
+    pub(crate) most_messages: usize,
+    /// What one packed byte adds to `turn`.
+    pub(crate) share: u64,
     /// Unsent `Order` and `Delivery` messages, in the order in which they leave.
     ordered: VecDeque<Entry>,
     /// Unsent `None` messages, oldest first.
@@ -101,8 +108,25 @@ pub(crate) struct SendLane {
 }
 
 impl SendLane {
-    pub(crate) fn new(lane: u8) -> Self {
-        Self { lane, ..Self::default() }
+    /// `bounds` are the configuration's, in bytes and messages.
+    pub(crate) fn new(lane: u8, bounds: (usize, usize)) -> Self {
+        let mut new = Self { lane, ..Self::default() };
+        new.set_options(LaneOptions::default(), bounds);
+        new
+    }
+
+    pub(crate) fn set_options(&mut self, options: LaneOptions, bounds: (usize, usize)) {
+        self.options = options;
+        self.most_bytes = options.queue_bytes.unwrap_or(bounds.0);
+        self.most_messages = options.queue_messages.unwrap_or(bounds.1);
+        self.share = SCALE / u64::from(options.weight.max(1));
+    }
+
+    /// Whether a message of this charge has room, when `freed` bytes and messages leave.
+    #[inline]
+    pub(crate) fn has_room(&self, charge: usize, freed: (usize, usize)) -> bool {
+        self.bytes.saturating_sub(freed.0) + charge <= self.most_bytes
+            && self.messages.saturating_sub(freed.1) < self.most_messages
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -130,15 +154,17 @@ impl SendLane {
     // ---- the queues ----
 
     /// Nothing waits to be packed.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.ordered.is_empty() && self.unordered.is_empty()
     }
 
     /// Takes a message in; `begun` says whether the one in front was packed in part.
+    #[inline]
     pub(crate) fn push(&mut self, entry: Entry, begun: bool) {
         if entry.guarantee == Guarantee::None {
             self.unordered.push_back(entry);
-        } else if self.ordered.back().is_none_or(|last| last.rank() <= entry.rank()) {
+        } else if !self.open || self.ordered.back().is_none_or(|last| last.rank() <= entry.rank()) {
             self.ordered.push_back(entry);
         } else {
             // Only the group that is open has members of different priority; what is begun is finished first.
@@ -148,7 +174,11 @@ impl SendLane {
     }
 
     /// The oldest of both queues whose messages are there, after entries for which `live` is false were dropped.
+    #[inline]
     pub(crate) fn fronts(&mut self, live: impl Fn(&Entry) -> bool) -> (Option<Entry>, Option<Entry>) {
+        if self.gone == 0 {
+            return (self.ordered.front().copied(), self.unordered.front().copied());
+        }
         for queue in [&mut self.ordered, &mut self.unordered] {
             while self.gone > 0 && queue.front().is_some_and(|entry| !live(entry)) {
                 queue.pop_front();
@@ -159,6 +189,7 @@ impl SendLane {
     }
 
     /// The front of the queue of this guarantee was packed.
+    #[inline]
     pub(crate) fn pop(&mut self, guarantee: Guarantee) {
         self.queue(guarantee).pop_front();
     }
@@ -184,6 +215,7 @@ impl SendLane {
         }
     }
 
+    #[inline]
     fn queue(&mut self, guarantee: Guarantee) -> &mut VecDeque<Entry> {
         if guarantee == Guarantee::None { &mut self.unordered } else { &mut self.ordered }
     }
@@ -251,8 +283,8 @@ impl SendLane {
 
     /// Begins anew for another session; an open set stays open, and the lane's options stay.
     pub(crate) fn reset(&mut self) {
-        let Self { lane, options, counts, open, .. } = *self;
-        *self = Self { lane, options, counts, open, ..Self::default() };
+        let Self { lane, options, most_bytes, most_messages, share, counts, open, .. } = *self;
+        *self = Self { lane, options, most_bytes, most_messages, share, counts, open, ..Self::default() };
     }
 
     pub(crate) fn shrink(&mut self) {

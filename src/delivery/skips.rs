@@ -47,7 +47,7 @@ impl SendQueue {
     pub(super) fn skip(&mut self, slot: u32, why: Outcome) {
         let Some(message) = self.slab.get_mut(slot) else { return };
         let Some(Numbers::Delivery { index, .. }) = message.numbers else { return };
-        let notice = std::mem::replace(&mut message.notice, false);
+        let notice = message.extras.as_deref_mut().is_some_and(|extras| std::mem::take(&mut extras.notice));
         let (id, lane, at, charge) =
             (message.id, message.lane, message.at, charge(message.bytes.len()) as u64);
         self.finish(slot, why);

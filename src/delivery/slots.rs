@@ -67,12 +67,13 @@ impl SendQueue {
         if message.guarantee == Guarantee::Delivery && message.is_begun() {
             return self.give_up(slot, Outcome::Superseded);
         }
-        if !message.queued && message.notice {
+        if !message.queued && message.notice() {
             // It left whole: the acknowledgement says whether it arrived.
-            message.superseded = true;
-            message.copies = 0;
-            self.await_late_ack(slot);
-            return;
+            if let Some(extras) = message.extras.as_deref_mut() {
+                extras.superseded = true;
+                extras.copies = 0;
+            }
+            return self.await_late_ack(slot);
         }
         if let Some(lane) = self.lanes.get_mut(at) {
             lane.counts.superseded += 1;

@@ -46,10 +46,10 @@ pub struct Stats {
     pub resends: u64,
     /// Of those, messages and fragments that were not lost: their first copy arrived after all.
     pub spurious_resends: u64,
-    /// What became of the packets of this side and of the peer: loss and reordering both ways.
-    pub packets: Packets,
     /// Messages told as [`Outcome::Lost`](crate::Outcome::Lost) whose acknowledgement came later.
     pub late_acks: u64,
+    /// What became of the packets of this side and of the peer: loss and reordering both ways.
+    pub packets: Packets,
     /// Failures of the socket, by kind.
     pub socket_errors: SocketErrors,
     /// Round-trip times of the session; `None` before the first measurement.

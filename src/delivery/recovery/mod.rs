@@ -324,6 +324,11 @@ impl SentPackets {
         self.skipped.iter().copied().collect()
     }
 
+    /// Copies that the measured loss calls for.
+    pub(crate) fn redundancy(&self) -> u8 {
+        self.path.redundancy()
+    }
+
     /// Gives back memory that an idle session does not need.
     pub(crate) fn shrink(&mut self) {
         self.packets.shrink_to_fit();
