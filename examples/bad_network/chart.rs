@@ -1,8 +1,7 @@
-//! The rows as a picture: delay against loss, one line for each strategy.
+//! The rows as a picture: delay and cost against loss, one line for each strategy.
 
 use std::path::Path;
 
-use plotters::coord::combinators::IntoLogRange;
 use plotters::prelude::*;
 use sealgram::Guarantee;
 
@@ -11,7 +10,7 @@ use super::measure::Row;
 use super::network::Kind;
 use super::strategy::STRATEGIES;
 
-const SIZE: (u32, u32) = (960, 360);
+const SIZE: (u32, u32) = (960, 640);
 pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(31, 94, 168),
     RGBColor(214, 96, 32),
@@ -20,57 +19,115 @@ pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(120, 80, 160),
     RGBColor(90, 90, 90),
 ];
-const SHARES: [(&str, f64); 3] =
-    [("half arrive within", 0.5), ("99 % arrive within", 0.99), ("99.9 % arrive within", 0.999)];
+/// Of the lines behind.
+pub(crate) const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Draws what the rows of the networks without bursts say of `Delivery`.
+struct Panel {
+    title: &'static str,
+    kind: Kind,
+    unit: &'static str,
+    value: fn(&Row) -> Option<f64>,
+}
+
+const fn delay(title: &'static str, kind: Kind, value: fn(&Row) -> Option<f64>) -> Panel {
+    Panel { title, kind, unit: "ms", value }
+}
+
+const PANELS: [[Panel; 3]; 2] = [
+    [
+        delay("half arrive within", Kind::Alone, |row| row.percentile(0.5)),
+        delay("99 % arrive within", Kind::Alone, |row| row.percentile(0.99)),
+        delay("99.9 % arrive within", Kind::Alone, |row| row.percentile(0.999)),
+    ],
+    [
+        delay("bursts of 3 ticks: 99 % within", Kind::Bursts(3), |row| row.percentile(0.99)),
+        delay("bursts of 8 ticks: 99 % within", Kind::Bursts(8), |row| row.percentile(0.99)),
+        Panel {
+            title: "cost",
+            kind: Kind::Alone,
+            unit: "bytes on the wire for each byte",
+            value: |row| Some(row.wire_per_payload()),
+        },
+    ],
+];
+
+impl Panel {
+    /// What a row says here. Without loss there are no bursts either.
+    fn point(&self, row: &Row) -> Option<(f64, f64)> {
+        let network = &row.task.network;
+        let none = network.kind == Kind::Alone && network.loss == 0.0;
+        let here = network.kind == self.kind || none;
+        here.then(|| Some((network.loss * 100.0, (self.value)(row)?))).flatten()
+    }
+}
+
+/// Draws what the rows say of `Delivery`.
 pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
-    let rows: Vec<_> = rows
-        .iter()
-        .filter(|row| row.task.network.kind == Kind::Alone && row.task.guarantee == Guarantee::Delivery)
-        .collect();
-    let delays = || rows.iter().flat_map(|row| SHARES.map(|(_, share)| row.percentile(share))).flatten();
-    let most = delays().fold(100.0, f64::max) * 1.2;
+    let rows: Vec<_> = rows.iter().filter(|row| row.task.guarantee == Guarantee::Delivery).collect();
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    for (panel, (title, share)) in area.split_evenly((1, SHARES.len())).iter().zip(SHARES) {
-        let mut chart = ChartBuilder::on(panel)
-            .caption(title, ("sans-serif", 17))
-            .margin(8)
-            .x_label_area_size(40)
-            .y_label_area_size(48)
-            .build_cartesian_2d(0.0..21.0, (20.0..most).log_scale())?;
-        chart
-            .configure_mesh()
-            .x_desc("datagrams lost, %")
-            .y_desc("ms")
-            .x_labels(5)
-            .x_label_formatter(&|loss| format!("{loss:.0}"))
-            .y_label_formatter(&|ms| format!("{ms:.0}"))
-            .light_line_style(RGBColor(235, 235, 235))
-            .draw()?;
-        for (strategy, color) in STRATEGIES.into_iter().zip(COLORS) {
-            let points: Vec<_> = rows
-                .iter()
-                .filter(|row| row.task.strategy == strategy)
-                .filter_map(|row| Some((row.task.network.loss * 100.0, row.percentile(share)?)))
-                .collect();
-            if points.is_empty() {
-                continue;
-            }
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-                .label(strategy.name())
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-            chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
+    for (row_of_areas, panels) in area.split_evenly((2, 1)).iter().zip(&PANELS) {
+        // Delays side by side are drawn to one scale.
+        let most = |unit| {
+            let panels = panels.iter().filter(|panel| panel.unit == unit);
+            let points = panels.flat_map(|panel| rows.iter().filter_map(|row| panel.point(row)));
+            points.map(|point| point.1).fold(2.0, f64::max) * 1.1
+        };
+        for (area, panel) in row_of_areas.split_evenly((1, panels.len())).iter().zip(panels) {
+            draw_panel(area, panel, &rows, most(panel.unit))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .label_font(("sans-serif", 13))
-            .background_style(WHITE.mix(0.8))
-            .draw()?;
     }
     area.present()?;
+    Ok(())
+}
+
+fn draw_panel(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    panel: &Panel,
+    rows: &[&Row],
+    most: f64,
+) -> Outcome<()> {
+    let points = |strategy| -> Vec<_> {
+        rows.iter().filter(|row| row.task.strategy == strategy).filter_map(|row| panel.point(row)).collect()
+    };
+    let width = if panel.kind == Kind::Alone { 21.0 } else { 10.5 };
+    let mut chart = ChartBuilder::on(area)
+        .caption(panel.title, ("sans-serif", 15))
+        .margin(8)
+        .x_label_area_size(38)
+        .y_label_area_size(46)
+        .build_cartesian_2d(0.0..width, 0.0..most)?;
+    chart
+        .configure_mesh()
+        .x_desc("datagrams lost, %")
+        .y_desc(panel.unit)
+        .x_labels(5)
+        .y_labels(7)
+        .x_label_formatter(&|loss| format!("{loss:.0}"))
+        .y_label_formatter(&|value| if most < 20.0 { format!("{value:.1}") } else { format!("{value:.0}") })
+        .disable_x_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(WHITE)
+        .draw()?;
+    for (strategy, color) in STRATEGIES.into_iter().zip(COLORS) {
+        let points = points(strategy);
+        if points.is_empty() {
+            continue;
+        }
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
+            .label(strategy.name())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+        chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
+    }
+    // Once is enough, where the lines leave room.
+    if panel.title != PANELS[0][0].title {
+        return Ok(());
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(("sans-serif", 12))
+        .draw()?;
     Ok(())
 }

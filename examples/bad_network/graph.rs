@@ -1,5 +1,6 @@
-//! A net graph: one minute of one session, as its statistics tell it. The network goes dark for two seconds, the player's
-//! NAT gives it another port, and the loss rises to a tenth for a while.
+//! A net graph: one minute of one session, as its statistics tell it. Two maps are sent, the network goes dark
+//! for two seconds, the player's NAT gives it another port, the path loses its larger packets without a word, and the
+//! loss rises to a tenth for a while.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,17 +15,22 @@ use sealgram::{
 };
 
 use super::Outcome;
-use super::chart::COLORS;
+use super::chart::{COLORS, GRID};
 
 const SECONDS: u64 = 60;
 const RATE: u64 = 60;
 const SAMPLE_TICKS: u64 = 12;
-const MAP_AT: u64 = 8;
+const MAPS_AT: [u64; 2] = [8, 37];
 const MAP_BYTES: usize = 400 << 10;
 const DARK: Range<u64> = 20..22;
-const REBIND_AT: u64 = 34;
+const REBIND_AT: u64 = 28;
+const NARROW_AT: u64 = 36;
+/// The largest packet from then on, headers counted.
+const NARROW: usize = 1_280;
 const LOSSY: Range<u64> = 44..54;
 const SIZE: (u32, u32) = (960, 760);
+/// Room for the names of the lines, left of the beginning, in seconds.
+const NAMES: f64 = 11.0;
 
 /// A socket that answers to where the last datagram came from. Only to be seen here: in the open, anyone could draw
 /// the answers to himself.
@@ -128,33 +134,36 @@ fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[
         samples.iter().filter_map(|sample| Some((sample.seconds, value(sample)?))).collect()
     };
     let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, points(value))).collect();
-    let most = lines.iter().flat_map(|(_, points)| points).map(|point| point.1).fold(least, f64::max) * 1.1;
+    let most = lines.iter().flat_map(|(_, points)| points).map(|point| point.1).fold(least, f64::max) * 1.3;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 14))
         .margin(4)
         .margin_right(16)
         .x_label_area_size(20)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..SECONDS as f64, 0.0..most)?;
+        .build_cartesian_2d(-NAMES..SECONDS as f64, 0.0..most)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
         .y_labels(4)
-        .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
+        .x_label_formatter(&|seconds| if *seconds < 0.0 { String::new() } else { format!("{seconds:.0} s") })
         .y_label_formatter(&|value| format!("{value:.0}"))
         .light_line_style(WHITE)
+        .bold_line_style(GRID)
         .draw()?;
     let shade = |time: Range<f64>, color: RGBColor| {
         Rectangle::new([(time.start, 0.0), (time.end, most)], color.mix(0.25).filled())
     };
     chart.draw_series([
+        shade(-NAMES..0.0, WHITE),
         shade(DARK.start as f64..DARK.end as f64, BLACK),
         shade(REBIND_AT as f64..REBIND_AT as f64 + 0.3, RGBColor(200, 0, 0)),
         shade(LOSSY.start as f64..LOSSY.end as f64, RGBColor(255, 200, 80)),
     ])?;
-    let mark = |at: u64, text| Text::new(text, (at as f64 + 0.3, most * 0.97), ("sans-serif", 11));
+    let mark = |at: u64, text| Text::new(text, (at as f64 + 0.3, most * 0.98), ("sans-serif", 11));
     chart.draw_series([
-        mark(MAP_AT, "map"),
+        mark(MAPS_AT[0], "map"),
+        mark(NARROW_AT, "1,280 B, map"),
         mark(DARK.start, "dark"),
         mark(REBIND_AT, "new port"),
         mark(LOSSY.start, "10 % loss"),
@@ -169,7 +178,6 @@ fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
         .label_font(("sans-serif", 11))
-        .background_style(WHITE.mix(0.7))
         .draw()?;
     Ok(())
 }
@@ -221,13 +229,17 @@ fn play(seed: u64) -> Outcome<Vec<Sample>> {
 /// Puts down what will happen to the network.
 fn plan(net: &Net, a: SocketAddr, b: SocketAddr) {
     let mut link = Link::lte_good();
+    (link.rate, link.queue_bytes) = (Some(250_000), 64 << 10);
     link.blackouts = vec![Duration::from_secs(DARK.start)..Duration::from_secs(DARK.end)];
-    let mut lossy = link.clone();
+    let mut narrow = link.clone();
+    narrow.mtu = Some(NARROW);
+    let mut lossy = narrow.clone();
     lossy.loss = 0.1;
     for (from, to) in [(a, b), (b, a)] {
         net.set_link(from, to, link.clone());
+        net.set_link_at(Duration::from_secs(NARROW_AT), from, to, narrow.clone());
         net.set_link_at(Duration::from_secs(LOSSY.start), from, to, lossy.clone());
-        net.set_link_at(Duration::from_secs(LOSSY.end), from, to, link.clone());
+        net.set_link_at(Duration::from_secs(LOSSY.end), from, to, narrow.clone());
     }
     net.rebind_at(Duration::from_secs(REBIND_AT), a);
 }
@@ -238,7 +250,7 @@ fn exchange<A: UdpLike, B: UdpLike>(
     other: &mut SealedEndpoint<B>,
     tick: u64,
 ) -> Outcome<()> {
-    if tick == MAP_AT * RATE {
+    if MAPS_AT.iter().any(|at| tick == at * RATE) {
         player.send_payload(Guarantee::Delivery, &vec![0; MAP_BYTES])?;
     }
     let bytes = [0; 100];

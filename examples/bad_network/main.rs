@@ -19,7 +19,7 @@ use std::thread;
 
 use clap::Parser;
 use measure::{Row, Task};
-use network::NETWORKS;
+use network::{NETWORKS, OTHERS};
 use sealgram::Guarantee;
 use strategy::{STRATEGIES, Strategy, guarantee_name};
 
@@ -28,7 +28,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Delays and costs on bad networks, by strategy.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only the network of this name: iid, burst3, burst8 or dup_reorder.
+    /// Only the network of this name: iid, burst3, burst8, dup_reorder; and, if named, reorder3 or jitter30.
     #[arg(long)]
     network: Option<String>,
     /// Only networks with this average share of loss.
@@ -43,6 +43,12 @@ struct Args {
     /// Messages per row. Default: 36,000, with --relay 1,800.
     #[arg(long)]
     messages: Option<u32>,
+    /// Messages per second.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// Bytes of each message, at least 4.
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
     /// All chances of the networks follow from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -82,7 +88,8 @@ fn run(args: &Args) -> Outcome<bool> {
     let measure = if args.relay { measure::real } else { measure::simulated };
     if !args.json {
         println!(
-            "network      loss  strategy  guarantee     p50     p99   p99.9     max   wire   delivered     sent"
+            "network      loss  strategy  guarantee     p50     p99   p99.9     max   wire  \
+             again needless   delivered     sent"
         );
     }
     let mut rows = Vec::new();
@@ -117,7 +124,8 @@ fn tasks(args: &Args) -> Vec<Task> {
     let messages = args.messages.unwrap_or(if args.relay { 1_800 } else { 36_000 }).max(1);
     let wanted = |filter: &Option<String>, name: &str| filter.as_deref().is_none_or(|only| only == name);
     let mut tasks = Vec::new();
-    for network in NETWORKS {
+    let others = OTHERS.into_iter().filter(|_| args.network.is_some());
+    for network in NETWORKS.into_iter().chain(others) {
         if !wanted(&args.network, network.name) || args.loss.is_some_and(|loss| loss != network.loss) {
             continue;
         }
@@ -128,7 +136,15 @@ fn tasks(args: &Args) -> Vec<Task> {
                     && wanted(&args.strategy, strategy.name())
                     && wanted(&args.guarantee, guarantee_name(guarantee))
                 {
-                    tasks.push(Task { network, strategy, guarantee, messages, seed: args.seed });
+                    tasks.push(Task {
+                        network,
+                        strategy,
+                        guarantee,
+                        messages,
+                        rate: args.rate,
+                        bytes: args.bytes.max(4),
+                        seed: args.seed,
+                    });
                 }
             }
         }
@@ -155,8 +171,9 @@ fn json(row: &Row) -> serde_json::Value {
 
 fn print(row: &Row) {
     let delay = |share| row.percentile(share).map_or("-".to_owned(), |ms| format!("{ms:.1}"));
+    let of_messages = |count: u64| count as f64 * 100.0 / f64::from(row.task.messages);
     println!(
-        "{:<11} {:>3.0} %  {:<8}  {:<9} {:>7} {:>7} {:>7} {:>7} {:>6.2} {:>11} {:>8}",
+        "{:<11} {:>3.0} %  {:<8}  {:<9} {:>7} {:>7} {:>7} {:>7} {:>6.2} {:>4.1} % {:>6.1} % {:>11} {:>8}",
         row.task.network.name,
         row.task.network.loss * 100.0,
         row.task.strategy.name(),
@@ -166,6 +183,8 @@ fn print(row: &Row) {
         delay(0.999),
         delay(1.0),
         row.wire_per_payload(),
+        of_messages(row.resends),
+        of_messages(row.needless),
         row.delivered(),
         row.task.messages,
     );

@@ -12,9 +12,6 @@ use super::network::Network;
 use super::relay::Relay;
 use super::strategy::Strategy;
 
-/// Messages per second.
-const RATE: u32 = 60;
-const MESSAGE_BYTES: usize = 100;
 /// IPv4 and UDP headers.
 const HEADERS: u64 = 28;
 const CONNECT: Duration = Duration::from_secs(10);
@@ -28,6 +25,10 @@ pub(crate) struct Task {
     pub(crate) strategy: Strategy,
     pub(crate) guarantee: Guarantee,
     pub(crate) messages: u32,
+    /// Messages per second.
+    pub(crate) rate: u32,
+    /// Bytes of each.
+    pub(crate) bytes: usize,
     pub(crate) seed: u64,
 }
 
@@ -39,6 +40,9 @@ pub(crate) struct Row {
     delays: Vec<Duration>,
     /// Of both directions, headers counted, once the session was there.
     wire_bytes: u64,
+    /// Messages and fragments sent again, and how many of them without need.
+    pub(crate) resends: u64,
+    pub(crate) needless: u64,
 }
 
 impl Row {
@@ -54,7 +58,7 @@ impl Row {
     }
 
     pub(crate) fn wire_per_payload(&self) -> f64 {
-        self.wire_bytes as f64 / (f64::from(self.task.messages) * MESSAGE_BYTES as f64)
+        self.wire_bytes as f64 / (f64::from(self.task.messages) * self.task.bytes as f64)
     }
 }
 
@@ -159,24 +163,31 @@ fn run<U: UdpLike>(task: &Task, world: &impl World, mut ends: [SealedEndpoint<U>
     // What is left of the handshake is not counted.
     settle(world, &mut ends, &mut heard, Duration::from_millis(500), |_| false)?;
     let (start, wire_before) = (world.now(), world.wire_bytes());
+    let mut bytes = vec![7; task.bytes];
     heard.sent_at.reserve(task.messages as usize);
     for number in 0..task.messages {
-        let due = start + Duration::from_secs(1) * number / RATE;
+        let due = start + Duration::from_secs(1) * number / task.rate;
         while world.now() < due {
             let wake = step(world, &mut ends, &mut heard)?;
             world.rest(wake.map_or(due, |wake| wake.min(due)));
         }
-        let mut bytes = [number.to_le_bytes()[0]; MESSAGE_BYTES];
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         heard.sent_at.push(world.now());
-        task.strategy.send(&mut ends[0], task.guarantee, &bytes)?;
+        ends[0].send_payload(task.strategy.options(task.guarantee), &bytes)?;
         ends[0].flush()?;
     }
     let all = task.messages as usize;
     settle(world, &mut ends, &mut heard, DRAIN, |heard| heard.delays.len() == all)?;
     let mut delays = heard.delays;
     delays.sort_unstable();
-    Ok(Row { task: *task, delays, wire_bytes: world.wire_bytes() - wire_before })
+    let stats = ends[0].stats();
+    Ok(Row {
+        task: *task,
+        delays,
+        wire_bytes: world.wire_bytes() - wire_before,
+        resends: stats.resends,
+        needless: stats.spurious_resends,
+    })
 }
 
 #[derive(Default)]

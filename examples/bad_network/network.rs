@@ -8,6 +8,7 @@ use super::relay::{self, Conditions};
 
 const DELAY: Duration = Duration::from_millis(25);
 const JITTER: Duration = Duration::from_millis(5);
+const WIDE: Duration = Duration::from_millis(30);
 /// A tick at 60 Hz: what the length of bursts is counted in.
 const TICK: Duration = Duration::from_micros(16_667);
 
@@ -20,6 +21,10 @@ pub(crate) enum Kind {
     Bursts(u32),
     /// Each for itself; others come twice or late.
     Messy,
+    /// None, but some come three ticks late.
+    Late,
+    /// None, but each comes up to 30 ms earlier or later, whatever the others do.
+    Jittery,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,10 @@ pub(crate) const NETWORKS: [Network; 9] = [
     network("dup_reorder", Kind::Messy, 0.02),
 ];
 
+/// Only for who asks for them by name: what nobody should take for loss.
+pub(crate) const OTHERS: [Network; 2] =
+    [network("reorder3", Kind::Late, 0.0), network("jitter30", Kind::Jittery, 0.0)];
+
 impl Network {
     /// One direction in the simulator.
     pub(crate) fn link(&self) -> Link {
@@ -62,6 +71,11 @@ impl Network {
                 link.duplicate = 0.02;
                 (link.reorder, link.reorder_delay) = (0.05, Duration::from_millis(20));
             }
+            Kind::Late => (link.reorder, link.reorder_delay) = (0.05, TICK * 3),
+            Kind::Jittery => {
+                (link.delay, link.jitter) = (WIDE * 2, Jitter::Uniform(WIDE));
+                link.overtake = true;
+            }
         }
         link
     }
@@ -76,6 +90,8 @@ impl Network {
                 Conditions { bursts: Some(relay::Bursts { good, bad }), ..quiet }
             }
             Kind::Messy => Conditions { loss: self.loss, duplicate: 0.02, reorder: 0.05, ..quiet },
+            Kind::Late => Conditions { reorder: 0.05, ..quiet },
+            Kind::Jittery => Conditions { delay: WIDE * 2, jitter: WIDE, ..quiet },
         }
     }
 

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use sealgram::{Guarantee, MessageId, SealedEndpoint, SendError, SendOptions, UdpLike};
+use sealgram::{Guarantee, SendOptions};
 
 /// A name and what it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
     /// Nothing: the library repairs what is lost.
     Default,
-    /// One copy, in a later datagram that leaves anyway.
+    /// A second time with the next datagram that leaves anyway.
     Copy,
-    /// One copy 5 ms later, in a datagram of its own.
+    /// A second time 4 ms later, in a datagram of its own if need be.
     Spaced,
-    /// Three copies 5 ms apart: what `sealgram::Strategy::Critical` does.
+    /// As often as the measured loss makes worth while.
+    Adaptive,
+    /// The library's preset: up to four times, 5 ms apart.
     Critical,
 }
 
-pub(crate) const STRATEGIES: [Strategy; 4] =
-    [Strategy::Default, Strategy::Copy, Strategy::Spaced, Strategy::Critical];
+pub(crate) const STRATEGIES: [Strategy; 5] =
+    [Strategy::Default, Strategy::Copy, Strategy::Spaced, Strategy::Adaptive, Strategy::Critical];
 
 impl Strategy {
     pub(crate) fn name(self) -> &'static str {
@@ -26,25 +28,21 @@ impl Strategy {
             Self::Default => "default",
             Self::Copy => "copy",
             Self::Spaced => "spaced",
+            Self::Adaptive => "adaptive",
             Self::Critical => "critical",
         }
     }
 
-    /// Queues a message.
-    pub(crate) fn send<U: UdpLike>(
-        self,
-        endpoint: &mut SealedEndpoint<U>,
-        guarantee: Guarantee,
-        bytes: &[u8],
-    ) -> Result<MessageId, SendError> {
+    /// What to hand to `send` for a `guarantee`; a preset brings its own.
+    pub(crate) fn options(self, guarantee: Guarantee) -> SendOptions {
         let plain = SendOptions::new(guarantee);
-        let options = match self {
+        match self {
             Self::Default => plain,
             Self::Copy => plain.copies(2, Duration::ZERO),
-            Self::Spaced => plain.copies(2, Duration::from_millis(5)),
-            Self::Critical => plain.copies(4, Duration::from_millis(5)),
-        };
-        endpoint.send_payload(options, bytes)
+            Self::Spaced => plain.copies(2, Duration::from_millis(4)),
+            Self::Adaptive => plain.adaptive(),
+            Self::Critical => sealgram::Strategy::Critical.options(),
+        }
     }
 }
 

@@ -39,6 +39,7 @@ impl Connection {
         if probes > 0 {
             send.hurry_two();
         }
+        self.ping |= sent.take_echo(now);
         self.probes = self.probes.max(probes);
         self.send.handle_timeout(now);
         self.recv.expire(now);
@@ -57,7 +58,12 @@ impl Connection {
     pub(super) fn find_overdue(&mut self, now: Instant) {
         let Self { sent, send, window_due, .. } = self;
         sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
-        sent.expire(now, SMALL, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+        sent.expire(now, SMALL, |content, fate, carrier| {
+            // What is repeated by turns anyway stays there.
+            if !send.is_repeated(content) {
+                give_back(send, window_due, content, fate, carrier);
+            }
+        });
         send.set_pace(now, sent);
     }
 

@@ -194,10 +194,19 @@ fn full(lane: &SendLane) -> SendError {
 
 /// What the options ask for beyond the guarantee.
 fn extras(options: &SendOptions, expires_at: Option<Instant>) -> Option<Extras> {
-    let SendOptions { notice, drop_late, copies, spacing, slot: key, .. } = *options;
-    let plain = !notice && copies <= 1 && key.is_none() && expires_at.is_none();
+    let SendOptions { notice, drop_late, copies, spacing, adaptive, slot: key, .. } = *options;
+    let plain = !notice && copies <= 1 && !adaptive && key.is_none() && expires_at.is_none();
     let copies = copies.saturating_sub(1);
-    (!plain).then(|| Extras { notice, key, expires_at, drop_late, copies, spacing, ..Extras::default() })
+    (!plain).then(|| Extras {
+        notice,
+        key,
+        expires_at,
+        drop_late,
+        copies,
+        adaptive,
+        spacing,
+        ..Extras::default()
+    })
 }
 
 /// The record of a new message, by its id, its lane's place and its group.

@@ -56,6 +56,8 @@ pub(crate) struct Extras {
     pub(crate) drop_late: bool,
     /// Copies that may still leave, the time between them, and how much of the next one was packed.
     pub(crate) copies: u8,
+    /// The measured loss decides how many when it first leaves.
+    pub(crate) adaptive: bool,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
     /// When a part of it was packed last.
@@ -68,6 +70,11 @@ impl Outgoing {
     /// Its numbers are given, so that the peer may come to know of it.
     pub(crate) fn is_begun(&self) -> bool {
         self.numbers.is_some()
+    }
+
+    /// The measured loss decides in how many datagrams it rides.
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.adaptive)
     }
 
     /// Its sender wants to know what became of it.

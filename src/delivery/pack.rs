@@ -92,6 +92,11 @@ impl SendQueue {
                 self.window_used += charge(total) as u64;
             }
         }
+        if message.packed == 0 {
+            if let Some(extras) = message.extras.as_deref_mut().filter(|extras| extras.adaptive) {
+                extras.copies = self.redundancy;
+            }
+        }
         let before = packet.writer.written();
         let next = packet.put_rest(slot, lane, message);
         lane.charge_turn(packet.writer.written().saturating_sub(before));
@@ -118,7 +123,7 @@ impl Packet<'_, '_> {
     fn put_rest(&mut self, slot: u32, lane: &mut SendLane, message: &mut Outgoing) -> Next {
         let total = message.bytes.len();
         let unnamed = message.guarantee != Guarantee::Delivery && message.wire_id.is_none();
-        if unnamed && message.copies() > 0 {
+        if unnamed && (message.copies() > 0 || message.is_adaptive()) {
             message.wire_id = Some(lane.wire_id());
         }
         if message.packed == 0 && self.put_range(slot, message, 0, total).is_some() {

@@ -19,14 +19,15 @@ use super::{
 
 /// Longest message that rides along, bytes.
 pub(crate) const SMALL: u32 = 512;
-/// So many bytes ride in one datagram at most, and so many times what it carries otherwise.
+/// So many bytes ride in one datagram at most; fewer while nothing has been heard for long.
 const RIDING_BYTES: usize = 1_100;
+const RIDING_BYTES_DARK: usize = 450;
 /// So long a message is repeated without back-off.
 const EAGER: Duration = Duration::from_secs(1);
-/// And so far apart after that.
+/// And at least so far apart after that.
 const PATIENT: Duration = Duration::from_secs(1);
 /// Entries that are looked at for one datagram, at most.
-const LOOKED_AT: usize = 16;
+const LOOKED_AT: usize = 64;
 /// The least time between two copies.
 const LEAST_GAP: Duration = Duration::from_millis(8);
 
@@ -37,7 +38,6 @@ pub(crate) struct Repeat {
     last: Instant,
     /// When it was repeated first.
     since: Option<Instant>,
-    copies: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +53,8 @@ struct Pace {
     now: Instant,
     /// Between copies while nothing is heard.
     gap: Duration,
-    /// Between copies that can be answered.
-    overdue: Duration,
-    /// Copies in a row before there can be an answer.
-    copies: u32,
-    quiet: bool,
+    /// Nothing has been heard for long.
+    dark: bool,
 }
 
 /// Messages that are repeated until they are acknowledged, least recently sent first.
@@ -101,8 +98,8 @@ impl SendQueue {
     pub(crate) fn on_fate(&mut self, content: Content, fate: Fate, carrier: Carrier) {
         let (slot, id, offset, len) = match content {
             Content::Part { slot, id, offset, len } => (slot, id, offset, len),
-            Content::Skip { id } => return self.settle_skip(id, fate),
-            _ => return,
+            Content::Skip { id } if fate != Fate::Overdue => return self.settle_skip(id, fate),
+            Content::Skip { .. } | Content::Ack { .. } | Content::Window => return,
         };
         let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };
         if message.guarantee != Guarantee::Delivery {
@@ -123,7 +120,7 @@ impl SendQueue {
             (Fate::Overdue, None) => {
                 let whole = offset == 0 && len as usize == message.bytes.len();
                 if whole && len <= SMALL && !message.resending {
-                    message.repeat = Some(Repeat { last: carrier.sent, since: None, copies: 0 });
+                    message.repeat = Some(Repeat { last: carrier.sent, since: None });
                     insert(&mut self.repeats.eager, Turn { slot, id, last: carrier.sent });
                 }
                 return;
@@ -132,6 +129,12 @@ impl SendQueue {
             (Fate::Lost, _) => {}
         }
         self.settle(slot, id, (offset, len), fate);
+    }
+
+    /// Whether what this names has its place in the turns, or is known to have arrived.
+    pub(crate) fn is_repeated(&mut self, content: Content) -> bool {
+        let Content::Part { slot, id, .. } = content else { return false };
+        self.slab.named(slot, id).is_none_or(|message| message.repeat.is_some())
     }
 
     /// Everything whose latest copy was sent up to `bound` must be sent again at once.
@@ -175,20 +178,16 @@ impl SendQueue {
 
     /// Before a packet is filled: what decides how often to repeat.
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
-        let copies = match sent.loss() {
-            ..=5_500 => 1,
-            5_501..=9_000 => 2,
-            _ => 3,
-        };
+        self.redundancy = sent.redundancy();
         let overdue = sent.overdue(now);
         let gap = (overdue / 6).max(LEAST_GAP);
-        self.repeats.pace = Some(Pace { now, gap, overdue, copies, quiet: sent.is_quiet(now) });
+        self.repeats.pace = Some(Pace { now, gap, dark: sent.is_dark(now) });
     }
 
     /// Lets overdue messages ride in the room that is left in a packet that leaves anyway.
     pub(super) fn pack_repeats(&mut self, packet: &mut Packet<'_, '_>) {
         let Some(pace) = self.repeats.pace.filter(|_| packet.packed.frames > 0) else { return };
-        let end = packet.written() + RIDING_BYTES;
+        let end = packet.written() + if pace.dark { RIDING_BYTES_DARK } else { RIDING_BYTES };
         for patient in [false, true] {
             let mut at = 0;
             while at < LOOKED_AT {
@@ -205,10 +204,7 @@ impl SendQueue {
                     continue;
                 }
                 if pace.now < turn.last + pace.wait(&repeat, patient) {
-                    // Later entries wait at least as long, unless they differ in their number of copies.
-                    if patient || pace.quiet {
-                        break;
-                    }
+                    // Those behind it were sent later, but they may be younger and wait less.
                     at += 1;
                     continue;
                 }
@@ -249,7 +245,7 @@ impl SendQueue {
             }
             let whole = from == 0 && to as usize == message.bytes.len() && to <= SMALL;
             if let Some(now) = self.repeats.pace.map(|pace| pace.now).filter(|_| whole) {
-                let before = message.repeat.unwrap_or(Repeat { last: now, since: None, copies: 0 });
+                let before = message.repeat.unwrap_or(Repeat { last: now, since: None });
                 message.repeat = Some(before.again(now));
                 self.repeats.eager.push_back(Turn { slot, id, last: now });
             }
@@ -260,20 +256,15 @@ impl SendQueue {
 
 impl Repeat {
     fn again(self, now: Instant) -> Self {
-        Self { last: now, since: self.since.or(Some(now)), copies: self.copies.saturating_add(1) }
+        Self { last: now, since: self.since.or(Some(now)) }
     }
 }
 
 impl Pace {
+    /// How long after the latest copy the next one may ride.
     fn wait(&self, repeat: &Repeat, patient: bool) -> Duration {
-        if patient {
-            PATIENT
-        } else if repeat.since.is_none() {
-            Duration::ZERO
-        } else if self.quiet || repeat.copies < self.copies {
-            self.gap
-        } else {
-            self.overdue
-        }
+        let Some(since) = repeat.since else { return Duration::ZERO };
+        let age = self.now.saturating_duration_since(since);
+        if patient { (age / 2).max(PATIENT) } else { (age / 16).max(self.gap) }
     }
 }

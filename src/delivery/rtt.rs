@@ -72,7 +72,7 @@ impl Rtt {
 
     /// How long after its sending there should have been word of a packet whose acknowledgement was not held back.
     pub(crate) fn overdue(&self) -> Duration {
-        self.smoothed + (self.variance * 4).max(GRANULARITY)
+        self.smoothed + (self.variance * 5 / 2).max(GRANULARITY)
     }
 
     /// The shortest round trip seen; the guess before the first.

@@ -46,6 +46,8 @@ pub(crate) struct SendQueue {
     pub(super) resends: VecDeque<(u32, u64)>,
     /// Small messages whose latest copy has not been heard of, by turns.
     pub(crate) repeats: Repeats,
+    /// Copies that the path's loss calls for, where a message leaves that to us.
+    pub(super) redundancy: u8,
     /// Slots and ids of messages of which a copy is due, and of those whose copies ride along.
     pub(super) copies_due: VecDeque<(u32, u64)>,
     pub(super) riding: VecDeque<(u32, u64)>,
@@ -90,6 +92,7 @@ impl SendQueue {
             lanes: Vec::new(),
             resends: VecDeque::new(),
             repeats: Repeats::default(),
+            redundancy: 0,
             copies_due: VecDeque::new(),
             riding: VecDeque::new(),
             alarms: BinaryHeap::new(),

@@ -152,6 +152,13 @@ impl Net {
         self.state().default = link;
     }
 
+    /// Leads several directions, each as (from, to), through one queue for one bandwidth, in bytes per second and with
+    /// room for so many bytes, as [`Link::rate`] and [`Link::queue_bytes`] mean them: the uplink that players share.
+    /// What leaves it goes on over each direction's own link. A direction is in one such queue at most, the latest.
+    pub fn share_bottleneck(&self, rate: u64, queue_bytes: u64, directions: &[(SocketAddr, SocketAddr)]) {
+        self.state().share(rate, queue_bytes, directions);
+    }
+
     /// Drops everything sent `from` → `to` from now on, until [`unblock`](Self::unblock).
     pub fn block(&self, from: SocketAddr, to: SocketAddr) {
         self.state().path(from, to).blocked = true;

@@ -59,11 +59,41 @@ pub(super) struct Path {
     overhead: usize,
     chances: Rng,
     channel: Channel,
-    /// When the last bit of what was queued has left.
-    free_at: u64,
+    queue: Queue,
+    /// The place of the queue that it shares with other directions, among the network's.
+    pub(super) shared: Option<usize>,
     /// The latest arrival among those that keep their order.
     last_arrival: u64,
     highest_arrived: Option<u64>,
+}
+
+/// A bandwidth, in bytes per second, and what waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// When the last bit of what was queued has left.
+    free_at: u64,
+}
+
+impl Queue {
+    /// Takes `size` bytes in and says when the last of them leaves; `None` when that would be more than `room`.
+    pub(super) fn take(&mut self, now: u64, size: u64, rate: u64, room: u64) -> Option<u64> {
+        let start = self.free_at.max(now);
+        let waiting = u128::from(start - now) * u128::from(rate) / 1_000_000_000;
+        if start > now && waiting + u128::from(size) > u128::from(room) {
+            return None;
+        }
+        let takes = (u128::from(size) * 1_000_000_000).div_ceil(u128::from(rate.max(1)));
+        self.free_at = start.saturating_add(u64::try_from(takes).unwrap_or(u64::MAX));
+        Some(self.free_at)
+    }
+}
+
+/// A [`Queue`] that several directions share.
+#[derive(Debug, Default)]
+pub(super) struct Bottleneck {
+    pub(super) rate: u64,
+    pub(super) queue_bytes: u64,
+    pub(super) queue: Queue,
 }
 
 /// The Gilbert-Elliott state as a function of time alone.
@@ -86,7 +116,8 @@ impl Path {
             overhead: if to.is_ipv4() { 28 } else { 48 },
             chances: chances(Purpose::Datagrams),
             channel,
-            free_at: 0,
+            queue: Queue::default(),
+            shared: None,
             last_arrival: 0,
             highest_arrived: None,
         }
@@ -100,7 +131,7 @@ impl Path {
     }
 
     /// Judges the next datagram, of `len` bytes.
-    pub(super) fn judge(&mut self, now: u64, len: usize) -> Fate {
+    pub(super) fn judge(&mut self, now: u64, len: usize, shared: Option<&mut Bottleneck>) -> Fate {
         let rng = &mut self.chances;
         let [loss, burst_loss, stray, reorder, twice, stray_twice, damage] = [(); 7].map(|()| rng.unit());
         let damage_seed = rng.word();
@@ -115,7 +146,7 @@ impl Path {
             self.counts.blocked += 1;
         } else if self.link.mtu.is_some_and(|mtu| size > mtu) {
             self.counts.too_large += 1;
-        } else if let Some(left) = self.queue(now, size as u64) {
+        } else if let Some(left) = self.queued(now, size as u64, shared) {
             // What is lost has used the bandwidth: it is lost in the air, behind the queue.
             if loss < self.link.loss || burst_loss {
                 self.counts.lost += 1;
@@ -156,17 +187,16 @@ impl Path {
         self.link.blackouts.iter().any(|dark| (nanos(dark.start)..nanos(dark.end)).contains(&now))
     }
 
-    /// Takes `size` bytes into the bandwidth queue and says when the last of them leaves it.
-    fn queue(&mut self, now: u64, size: u64) -> Option<u64> {
-        let Some(rate) = self.link.rate else { return Some(now) };
-        let start = self.free_at.max(now);
-        let waiting = u128::from(start - now) * u128::from(rate) / 1_000_000_000;
-        if start > now && waiting + u128::from(size) > u128::from(self.link.queue_bytes) {
-            return None;
+    /// When `size` bytes have left the shared queue, if there is one, and then the link's own.
+    fn queued(&mut self, now: u64, size: u64, shared: Option<&mut Bottleneck>) -> Option<u64> {
+        let now = match shared {
+            Some(Bottleneck { rate, queue_bytes, queue }) => queue.take(now, size, *rate, *queue_bytes)?,
+            None => now,
+        };
+        match self.link.rate {
+            Some(rate) => self.queue.take(now, size, rate, self.link.queue_bytes),
+            None => Some(now),
         }
-        let takes = (u128::from(size) * 1_000_000_000).div_ceil(u128::from(rate.max(1)));
-        self.free_at = start.saturating_add(u64::try_from(takes).unwrap_or(u64::MAX));
-        Some(self.free_at)
     }
 
     fn arrival(&mut self, left: u64, stray: f64, reordered: bool) -> u64 {

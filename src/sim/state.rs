@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::link::Link;
 use super::nat::Nats;
 use super::net::{Verdict, nanos};
-use super::path::Path;
+use super::path::{Bottleneck, Path, Queue};
 use super::rng::{Fingerprint, Purpose, Rng};
 
 /// Bytes that wait unread in a socket, each datagram counted with 64 more; what comes on top is refused, as a kernel
@@ -35,6 +35,7 @@ pub(super) struct State {
     /// By the nodes' own addresses, whatever the datagrams say.
     paths: BTreeMap<Ends, Path>,
     pub(super) nats: Nats,
+    bottlenecks: Vec<Bottleneck>,
     /// What is to change, by time and order.
     changes: BTreeMap<(u64, u64), Change>,
     spare: Vec<Vec<u8>>,
@@ -86,6 +87,7 @@ impl State {
             nodes: BTreeMap::new(),
             paths: BTreeMap::new(),
             nats: Nats::new(seed),
+            bottlenecks: Vec::new(),
             changes: BTreeMap::new(),
             spare: Vec::new(),
             default: Link::default(),
@@ -110,6 +112,14 @@ impl State {
     pub(super) fn set_link(&mut self, from: SocketAddr, to: SocketAddr, link: Link) {
         let now = self.now;
         self.path(from, to).set_link(link, now);
+    }
+
+    pub(super) fn share(&mut self, rate: u64, queue_bytes: u64, directions: &[Ends]) {
+        let place = self.bottlenecks.len();
+        self.bottlenecks.push(Bottleneck { rate, queue_bytes, queue: Queue::default() });
+        for &(from, to) in directions {
+            self.path(from, to).shared = Some(place);
+        }
     }
 
     pub(super) fn rng(&mut self, address: SocketAddr) -> Rng {
@@ -206,7 +216,11 @@ impl State {
 
     fn carry(&mut self, path: Ends, header: Ends, bytes: &[u8], delay: u64) {
         let now = self.now;
-        let fate = self.path(path.0, path.1).judge(now, bytes.len());
+        let shared = self.path(path.0, path.1).shared;
+        let Self { paths, bottlenecks, .. } = self;
+        let shared = shared.and_then(|place| bottlenecks.get_mut(place));
+        let judged = paths.get_mut(&path).map(|path| path.judge(now, bytes.len(), shared));
+        let fate = judged.unwrap_or_default();
         let arrivals = [(fate.first, Some(fate.index)), (fate.second, None)];
         for (due, index) in arrivals.into_iter().filter_map(|(due, index)| Some((due?, index))) {
             let mut carried = self.copy(bytes);

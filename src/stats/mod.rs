@@ -96,9 +96,21 @@ impl Stats {
             duplicate_messages: less(self.duplicate_messages, earlier.duplicate_messages),
             resends: less(self.resends, earlier.resends),
             spurious_resends: less(self.spurious_resends, earlier.spurious_resends),
+            late_acks: less(self.late_acks, earlier.late_acks),
             packets: self.packets.since(&earlier.packets),
             socket_errors: self.socket_errors.since(&earlier.socket_errors),
-            ..self.clone()
+            // What is measured.
+            sealed: self.sealed,
+            rtt: self.rtt,
+            flight_bytes: self.flight_bytes,
+            queued_bytes: self.queued_bytes,
+            queued_messages: self.queued_messages,
+            unsent_bytes: self.unsent_bytes,
+            rate: self.rate,
+            queue_time: self.queue_time,
+            mtu: self.mtu,
+            epoch_send: self.epoch_send,
+            epoch_recv: self.epoch_recv,
         }
     }
 

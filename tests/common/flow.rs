@@ -49,10 +49,11 @@ impl Flow {
     }
 
     /// The same with loss in bursts of so many ticks on average, in time, which is `loss` in the long run.
-    pub(crate) fn bursts(seed: u64, loss: f64, ticks: f64) -> Self {
+    /// `in_bursts` is the share that a burst takes.
+    pub(crate) fn bursts(seed: u64, loss: f64, ticks: f64, in_bursts: f64) -> Self {
         let mut flow = Self::new(seed, 0.0);
-        let bad = Duration::from_secs_f64(ticks / 60.0);
-        flow.link.burst = Some(Burst { good: bad.mul_f64((1.0 - loss) / loss), bad, loss: 1.0 });
+        let (bad, share) = (Duration::from_secs_f64(ticks / 60.0), loss / in_bursts);
+        flow.link.burst = Some(Burst { good: bad.mul_f64((1.0 - share) / share), bad, loss: in_bursts });
         flow
     }
 }
@@ -76,9 +77,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// The delay that this share of the messages stayed within, in milliseconds.
     pub(crate) fn percentile(&self, share: f64) -> f64 {
-        let last = self.sorted.len().saturating_sub(1);
-        let at = (self.sorted.len() as f64 * share).ceil() as usize;
-        self.sorted.get(at.saturating_sub(1).min(last)).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3)
+        percentile(&self.sorted, share)
     }
 
     pub(crate) fn share(&self, count: u64) -> f64 {
@@ -132,91 +131,152 @@ fn step(end: &mut End, mut heard: impl FnMut(&[u8])) -> Option<Instant> {
     end.maintain().unwrap()
 }
 
+/// A flow under way.
+struct Run<'f> {
+    flow: &'f Flow,
+    net: Net,
+    at: [SocketAddr; 2],
+    ends: [End; 2],
+    began: Instant,
+    sent: Vec<Instant>,
+    arrived: Vec<Option<Instant>>,
+    /// What was counted when the first measured message left.
+    base: Option<Counted>,
+}
+
+struct Counted {
+    sender: Stats,
+    receiver: Stats,
+    datagrams: [u64; 2],
+    bytes: u64,
+}
+
+impl<'f> Run<'f> {
+    /// Two ends with a session. The handshake is somebody else's measurement: it meets no loss.
+    fn begin(flow: &'f Flow) -> Self {
+        let net = Net::seed(flow.seed);
+        let at: [SocketAddr; 2] = [([10, 0, 0, 1], 4_000).into(), ([10, 0, 0, 2], 4_000).into()];
+        let mut ends = ends(&net, &flow.config, flow.seed, at);
+        let mut calm = flow.link.clone();
+        (calm.loss, calm.burst) = (0.0, None);
+        net.set_links(at[0], at[1], calm);
+        ends[0].connect().unwrap();
+        while !ends.iter().all(Endpoint::is_connected) {
+            let deadlines = ends.each_mut().map(|end| step(end, |_| ()));
+            let soon = net.now() + Duration::from_micros(100);
+            let next = deadlines.into_iter().flatten().min().map_or(soon, |next| next.max(soon));
+            net.advance_to_next_or(next);
+        }
+        net.set_links(at[0], at[1], flow.link.clone());
+        let began = net.now();
+        Self { flow, net, at, ends, began, sent: Vec::new(), arrived: Vec::new(), base: None }
+    }
+
+    fn total(&self) -> u32 {
+        self.flow.messages + WARM_UP
+    }
+
+    fn tick_at(&self, tick: u32) -> Instant {
+        self.began + Duration::from_secs(1) / self.flow.per_second * tick
+    }
+
+    fn count(&self) -> Counted {
+        let counts = [self.net.counts(self.at[0], self.at[1]), self.net.counts(self.at[1], self.at[0])];
+        Counted {
+            sender: self.ends[0].stats(),
+            receiver: self.ends[1].stats(),
+            datagrams: counts.map(|count| count.sent),
+            bytes: counts.iter().map(|count| count.bytes + count.sent * HEADERS).sum(),
+        }
+    }
+
+    /// Sends what is due; when the next one is.
+    fn send(&mut self) -> Option<Instant> {
+        let now = self.net.now();
+        loop {
+            let number = u32::try_from(self.sent.len()).unwrap();
+            if number >= self.total() {
+                return None;
+            }
+            if self.tick_at(number) > now {
+                return Some(self.tick_at(number));
+            }
+            if number == WARM_UP {
+                self.base = Some(self.count());
+            }
+            let mut bytes = vec![0; self.flow.bytes];
+            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            self.ends[0].send_payload(Guarantee::Delivery, &bytes).unwrap();
+            self.sent.push(now);
+        }
+    }
+
+    /// Lets holes begin and end; when the next one does.
+    fn darken(&self) -> Option<Instant> {
+        let (now, first) = (self.net.now(), self.tick_at(WARM_UP));
+        let holes = self.flow.holes.iter().map(|hole| first + hole.start..first + hole.end);
+        let dark = holes.clone().any(|hole| hole.contains(&now));
+        for (from, to) in [(self.at[0], self.at[1]), (self.at[1], self.at[0])] {
+            if dark { self.net.block(from, to) } else { self.net.unblock(from, to) }
+        }
+        holes.flat_map(|hole| [hole.start, hole.end]).filter(|&edge| edge > now).min()
+    }
+
+    fn round(&mut self, end: Instant) {
+        let (edge, tick) = (self.darken(), self.send());
+        let now = self.net.now();
+        let Self { ends: [a, b], arrived, flow, .. } = self;
+        let heard = |bytes: &[u8]| {
+            let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+            assert_eq!(number as usize, arrived.len(), "in order and once, seed {}", flow.seed);
+            arrived.push(Some(now));
+        };
+        let deadlines = [step(a, |_| ()), step(b, heard)];
+        let next = deadlines.into_iter().chain([tick, edge]).flatten().min().unwrap_or(end);
+        self.net.advance_to_next_or(next.max(now + Duration::from_micros(20)));
+    }
+}
+
 /// Plays the flow to its end, and up to 20 s more until the last message has come.
 pub(crate) fn play(flow: &Flow) -> Outcome {
-    let net = Net::seed(flow.seed);
-    let at: [SocketAddr; 2] = [([10, 0, 0, 1], 4_000).into(), ([10, 0, 0, 2], 4_000).into()];
-    let [mut a, mut b] = ends(&net, &flow.config, flow.seed, at);
-    // The handshake is somebody else's measurement.
-    let mut calm = flow.link.clone();
-    (calm.loss, calm.burst) = (0.0, None);
-    net.set_links(at[0], at[1], calm);
-    a.connect().unwrap();
-    while !(a.is_connected() && b.is_connected()) {
-        let deadlines = [step(&mut a, |_| ()), step(&mut b, |_| ())];
-        let soon = net.now() + Duration::from_micros(100);
-        let next = deadlines.into_iter().flatten().min().map_or(soon, |next| next.max(soon));
-        net.advance_to_next_or(next);
+    let mut run = Run::begin(flow);
+    let (total, end) = (run.total() as usize, run.tick_at(run.total()) + Duration::from_secs(20));
+    while run.net.now() < end && run.arrived.len() < total {
+        run.round(end);
     }
-    net.set_links(at[0], at[1], flow.link.clone());
-    let total = flow.messages + WARM_UP;
-    let tick = Duration::from_secs(1) / flow.per_second;
-    let began = net.now();
-    let first = began + tick * WARM_UP;
-    let (mut sent, mut arrived) = (Vec::new(), vec![None; total as usize]);
-    let mut bytes = vec![0; flow.bytes];
-    let mut expected = 0;
-    let mut dark = false;
-    let end = began + tick * total + Duration::from_secs(20);
-    let mut base: Option<(Stats, Stats, [u64; 2], u64)> = None;
-    let wire = |net: &Net| {
-        let counts = [net.counts(at[0], at[1]), net.counts(at[1], at[0])];
-        (counts.map(|c| c.sent), counts.iter().map(|c| c.bytes + c.sent * HEADERS).sum::<u64>())
-    };
-    while net.now() < end && (expected < total || sent.len() < total as usize) {
-        let now = net.now();
-        let hole = flow.holes.iter().any(|hole| (first + hole.start..first + hole.end).contains(&now));
-        if hole != dark {
-            dark = hole;
-            for (from, to) in [(at[0], at[1]), (at[1], at[0])] {
-                if dark { net.block(from, to) } else { net.unblock(from, to) }
-            }
-        }
-        while sent.len() < total as usize && began + tick * sent.len() as u32 <= now {
-            if sent.len() == WARM_UP as usize {
-                let (datagrams, bytes) = wire(&net);
-                base = Some((a.stats(), b.stats(), datagrams, bytes));
-            }
-            bytes[..4].copy_from_slice(&(sent.len() as u32).to_le_bytes());
-            a.send_payload(Guarantee::Delivery, &bytes).unwrap();
-            sent.push(now);
-        }
-        let mut heard = |bytes: &[u8]| {
-            let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
-            assert_eq!(number, expected, "in order and once, seed {}", flow.seed);
-            expected += 1;
-            arrived[number as usize] = Some(now);
-        };
-        let deadlines = [step(&mut a, |_| ()), step(&mut b, &mut heard)];
-        let ticks = (sent.len() < total as usize).then(|| began + tick * sent.len() as u32);
-        let edges = flow.holes.iter().flat_map(|hole| [first + hole.start, first + hole.end]);
-        let edge = edges.filter(|&edge| edge > now).min();
-        let next = deadlines.into_iter().chain([ticks, edge]).flatten().min().unwrap_or(end);
-        net.advance_to_next_or(next.max(now + Duration::from_micros(20)));
-    }
-    let (a_base, b_base, datagrams_base, bytes_base) = base.unwrap();
-    let (datagrams, wire_bytes) = wire(&net);
-    let since = |now: &Stats, then: &Stats| {
-        let mut now = now.clone();
+    run.arrived.resize(total, None);
+    let (base, done) = (run.base.take().unwrap(), run.count());
+    let since = |mut now: Stats, then: &Stats| {
         now.resends -= then.resends;
         now.spurious_resends -= then.spurious_resends;
         now.duplicate_messages -= then.duplicate_messages;
         now
     };
-    let warm = WARM_UP as usize;
-    let delays: Vec<Option<Duration>> =
-        arrived[warm..].iter().zip(&sent[warm..]).map(|(got, sent)| got.map(|got| got - *sent)).collect();
+    let (warm, first) = (WARM_UP as usize, run.tick_at(WARM_UP));
+    let pairs = run.arrived[warm..].iter().zip(&run.sent[warm..]);
+    let delays: Vec<Option<Duration>> = pairs.map(|(got, sent)| got.map(|got| got - *sent)).collect();
     let mut sorted: Vec<Duration> = delays.iter().flatten().copied().collect();
     sorted.sort_unstable();
     Outcome {
-        sent_at: sent[warm..].iter().map(|at| *at - first).collect(),
-        wire_per_payload: (wire_bytes - bytes_base) as f64 / f64::from(flow.messages) / flow.bytes as f64,
-        datagrams: [datagrams[0] - datagrams_base[0], datagrams[1] - datagrams_base[1]],
-        sender: since(&a.stats(), &a_base),
-        receiver: since(&b.stats(), &b_base),
+        sent_at: run.sent[warm..].iter().map(|at| *at - first).collect(),
+        wire_per_payload: (done.bytes - base.bytes) as f64 / f64::from(flow.messages) / flow.bytes as f64,
+        datagrams: [0, 1].map(|end| done.datagrams[end] - base.datagrams[end]),
+        sender: since(done.sender, &base.sender),
+        receiver: since(done.receiver, &base.receiver),
         delays,
         sorted,
     }
+}
+
+/// The value that this share of them do not exceed, in milliseconds.
+fn percentile(sorted: &[Duration], share: f64) -> f64 {
+    let mut rest = sorted.len() as f64 * share;
+    let at = sorted.iter().take_while(|_| {
+        rest -= 1.0;
+        rest > 0.0
+    });
+    let at = at.count().min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3)
 }
 
 /// When the last of the messages sent before the end of a hole was yielded, after that end.
@@ -224,4 +284,50 @@ pub(crate) fn backlog(outcome: &Outcome, hole: &Range<Duration>) -> Option<Durat
     let waiting = outcome.sent_at.iter().zip(&outcome.delays).filter(|(sent, _)| **sent < hole.end);
     let done = waiting.map(|(sent, delay)| delay.map(|delay| *sent + delay));
     done.collect::<Option<Vec<_>>>()?.into_iter().max().map(|last| last.saturating_sub(hole.end))
+}
+
+/// What nobody can beat who may send one datagram a tick and learns of a loss after a round trip: the 99th percentile
+/// of the delay over the same network, in milliseconds. Its sender is told what arrived, and repeats all of the rest.
+pub(crate) fn floor(flow: &Flow) -> f64 {
+    let net = Net::seed(flow.seed);
+    let at: [SocketAddr; 2] = [([10, 0, 0, 1], 4_000).into(), ([10, 0, 0, 2], 4_000).into()];
+    let (a, b) = (net.socket(at[0]), net.socket(at[1]));
+    net.set_links(at[0], at[1], flow.link.clone());
+    let began = net.now();
+    let tick_at = |tick: u32| began + Duration::from_secs(1) / flow.per_second * tick;
+    let round_trip = flow.link.delay * 2 + Duration::from_millis(10);
+    let mut arrived: Vec<Option<Instant>> = vec![None; flow.messages as usize];
+    let (mut settled, mut tick) = (0, 0);
+    let mut buffer = vec![0; 65_536];
+    while settled < flow.messages {
+        while let Ok((len, _)) = b.recv_from(&mut buffer) {
+            for id in buffer[..len].chunks_exact(4) {
+                let id = u32::from_le_bytes(id.try_into().unwrap());
+                arrived[id as usize].get_or_insert(net.now());
+            }
+        }
+        while arrived.get(settled as usize).is_some_and(Option::is_some) {
+            settled += 1;
+        }
+        let now = net.now();
+        if tick_at(tick) <= now {
+            let overdue = |id: &u32| arrived[*id as usize].is_none() && tick_at(*id) + round_trip <= now;
+            let fresh = (tick < flow.messages).then_some(tick);
+            let ids = (settled..tick.min(flow.messages)).filter(overdue).chain(fresh);
+            let bytes: Vec<u8> = ids.flat_map(u32::to_le_bytes).collect();
+            a.send_to(&bytes, at[1]).unwrap();
+            tick += 1;
+        }
+        net.advance_to_next_or(tick_at(tick));
+    }
+    let mut last = began;
+    let mut delays: Vec<Duration> = (0..)
+        .zip(arrived.iter().flatten())
+        .map(|(id, at)| {
+            last = last.max(*at);
+            last - tick_at(id)
+        })
+        .collect();
+    delays.sort_unstable();
+    percentile(&delays, 0.99)
 }

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod loss;
+
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
-    ack::TROUBLE,
     content::{Packet, State},
     path::Path,
     rtt::Rtt,
@@ -27,8 +28,6 @@ const LOST_MEMORY: Duration = Duration::from_secs(1);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
-/// A packet of small parts without a word for so long (and three probe timeouts) makes room for new ones.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// The packets on their way, and the timers that follow from them.
 #[derive(Debug)]
@@ -52,8 +51,11 @@ pub(crate) struct SentPackets {
     overdue_from: u64,
     /// When the newest packet known to have arrived was sent, and how long its acknowledgement took.
     newest: Option<(Instant, Duration)>,
-    /// When something new was acknowledged last.
-    progress: Option<Instant>,
+    /// Since when nothing new was acknowledged although something could have been.
+    waiting: Option<Instant>,
+    /// When a small datagram should follow the last one.
+    echo_at: Option<Instant>,
+    /// When a packet counted as lost last.
     last_loss: Option<Instant>,
     path: Path,
     pub(crate) rtt: Rtt,
@@ -82,7 +84,8 @@ impl SentPackets {
             flying_from: first_number,
             overdue_from: first_number,
             newest: None,
-            progress: None,
+            waiting: None,
+            echo_at: None,
             last_loss: None,
             path: Path::default(),
             rtt: Rtt::new(config.initial_rtt),
@@ -156,6 +159,10 @@ impl SentPackets {
             self.eliciting_in_flight += 1;
             self.counted.sent += 1;
             self.last_eliciting = Some(now);
+            self.waiting.get_or_insert(now);
+        }
+        if contents > 0 && self.is_dark(now) && self.echo_at.is_none() {
+            self.echo_at = Some(now + loss::ECHO);
         }
         self.push(now, bytes, contents, eliciting);
         self.pop_settled(now);
@@ -206,7 +213,7 @@ impl SentPackets {
         }
         if newly {
             self.probes = 0;
-            self.progress = Some(now);
+            self.waiting = (self.eliciting_in_flight > 0).then_some(now);
         }
         // Else only time can make a loss, and `loss_at` sees to that.
         if newly || grew {
@@ -239,7 +246,7 @@ impl SentPackets {
             return false;
         }
         let mut newly = false;
-        let mut overtaken = Duration::ZERO;
+        let mut overtaken = None;
         let lowest = range.start().max(&self.first);
         for (offset, packet) in self.packets.range_mut(start..end).enumerate() {
             let contents = packet.contents(self.contents_first);
@@ -258,10 +265,10 @@ impl SentPackets {
             }
             newly = true;
             self.counted.acked += 1;
-            self.counted.late += u64::from(matches!(was, State::Lost(_)));
-            self.path.arrived();
-            if let Some((newest, _)) = self.newest {
-                overtaken = overtaken.max(newest.saturating_duration_since(packet.sent));
+            self.counted.late += u64::from(carrier.late);
+            self.path.arrived(carrier.late);
+            if let Some((newest, _)) = self.newest.filter(|&(newest, _)| newest > packet.sent) {
+                overtaken = overtaken.max(Some((packet.sent, newest)));
             }
             if was == State::Flying {
                 self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
@@ -269,117 +276,10 @@ impl SentPackets {
                 *sample = (*sample).max(Some((lowest + offset as u64, packet.sent)));
             }
         }
-        if overtaken > Duration::ZERO {
-            self.path.overtaken(now, overtaken);
+        if let Some((sent, newest)) = overtaken {
+            self.path.overtaken(now, sent, newest, &self.rtt);
         }
         newly
-    }
-
-    /// Copies sent up to this moment would be known by now, had they arrived: what was sent later has, and the
-    /// allowance for reordering is over.
-    pub(crate) fn known_until(&self, now: Instant) -> Option<Instant> {
-        let (newest, took) = self.newest?;
-        let by_now = now.checked_sub(took + self.path.allowance(&self.rtt))?;
-        Some(newest.min(by_now))
-    }
-
-    /// Marks as lost what later packets overtook by too much, and sets the timer for what may follow.
-    fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
-        self.loss_at = None;
-        let (Some(largest), Some((_, took))) = (self.largest_acked, self.newest) else { return };
-        let delay = took + self.path.allowance(&self.rtt);
-        while let Some(number) = self.next_flying().filter(|&number| number < largest) {
-            let Some(due) = self.at(number).map(|packet| packet.sent + delay) else { return };
-            // Later packets were sent later.
-            if due > now {
-                self.loss_at = Some(due);
-                return;
-            }
-            self.path.lost();
-            self.last_loss = Some(now);
-            self.lose(now, self.offset(number), Fate::Lost, settle);
-        }
-    }
-
-    /// The oldest packet that flies. Each is passed over once.
-    fn next_flying(&mut self) -> Option<u64> {
-        self.flying_from = self.flying_from.max(self.first);
-        loop {
-            match self.at(self.flying_from)?.state {
-                State::Flying => return Some(self.flying_from),
-                _ => self.flying_from += 1,
-            }
-        }
-    }
-
-    /// Takes a packet out of the flight, if it is there, and hands its contents back.
-    fn lose(
-        &mut self,
-        now: Instant,
-        at: usize,
-        fate: Fate,
-        settle: &mut impl FnMut(Content, Fate, Carrier),
-    ) -> bool {
-        let flying = self.packets.get_mut(at).filter(|packet| packet.state == State::Flying);
-        let Some(packet) = flying else { return false };
-        let carrier = packet.carrier();
-        packet.state = State::Lost(now);
-        self.counted.lost += 1;
-        self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
-        self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-        let contents = packet.contents(self.contents_first);
-        self.contents.range(contents).for_each(|&content| settle(content, fate, carrier));
-        true
-    }
-
-    /// Names what should have been heard of by now. A packet leaves is about to: it may carry some of it along.
-    pub(crate) fn mark_overdue(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate, Carrier)) {
-        let wait = self.overdue(now);
-        self.overdue_from = self.overdue_from.max(self.first);
-        while let Some(&packet) = self.at(self.overdue_from).filter(|packet| packet.sent + wait <= now) {
-            self.overdue_from += 1;
-            if packet.state == State::Flying {
-                let carrier = packet.carrier();
-                let contents = packet.contents(self.contents_first);
-                self.contents.range(contents).for_each(|&content| settle(content, Fate::Overdue, carrier));
-            }
-        }
-    }
-
-    /// How long after its sending a part counts as overdue.
-    pub(crate) fn overdue(&self, now: Instant) -> Duration {
-        // Where packets are lost the peer acknowledges each at once.
-        let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
-        self.rtt.overdue() + if hasty { Duration::ZERO } else { self.ack_delay }
-    }
-
-    /// Whether nothing new was acknowledged for so long that more than single acknowledgements must be lost.
-    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
-        self.progress.is_none_or(|last| now.saturating_duration_since(last) >= self.overdue(now))
-    }
-
-    /// Share of the packets that are lost, in 1/65,536.
-    pub(crate) fn loss(&self) -> u32 {
-        self.path.loss()
-    }
-
-    /// Before something new leaves: packets of small parts that nobody spoke of for a second no longer fill the flight.
-    /// Their parts are remembered by the queue above.
-    pub(crate) fn expire(
-        &mut self,
-        now: Instant,
-        small: u32,
-        mut settle: impl FnMut(Content, Fate, Carrier),
-    ) {
-        let wait = SILENCE.max(self.pto_base() * 3);
-        while let Some(number) = self.next_flying() {
-            let Some(packet) = self.at(number).filter(|packet| packet.sent + wait <= now) else { return };
-            let large = |content: &Content| matches!(content, Content::Part { len, .. } if *len > small);
-            if self.contents.range(packet.contents(self.contents_first)).any(large) {
-                return;
-            }
-            self.lose(now, self.offset(number), Fate::Lost, &mut settle);
-        }
     }
 
     /// Makes room for the next packet: a peer that asks and asks but acknowledges nothing must not make us remember
@@ -413,44 +313,6 @@ impl SentPackets {
         self.first += 1;
     }
 
-    /// When something is due: a loss to be declared or a probe to be sent.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.loss_at.or_else(|| self.probe_at())
-    }
-
-    fn probe_at(&self) -> Option<Instant> {
-        self.last_eliciting.filter(|_| self.eliciting_in_flight > 0).map(|last| last + self.pto())
-    }
-
-    /// Runs what is due. Returns how many probe packets should leave (0 to 2).
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        mut settle: impl FnMut(Content, Fate, Carrier),
-    ) -> u32 {
-        if self.loss_at.is_some_and(|at| at <= now) {
-            self.detect_losses(now, &mut settle);
-            self.pop_settled(now);
-            return 0;
-        }
-        if self.loss_at.is_some() || self.probe_at().is_none_or(|at| at > now) {
-            return 0;
-        }
-        self.probes = self.probes.saturating_add(1);
-        // The timer runs from now, also if the probe cannot leave.
-        self.last_eliciting = Some(now);
-        self.repeat_oldest(now, &mut settle);
-        2
-    }
-
-    /// Hands the contents of the two oldest flying packets back for another try, and takes them out of the flight.
-    fn repeat_oldest(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
-        for _ in 0..2 {
-            let Some(number) = self.next_flying() else { return };
-            self.lose(now, self.offset(number), Fate::Lost, settle);
-        }
-    }
-
     /// Packets and contents remembered.
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> (usize, usize) {
@@ -460,6 +322,11 @@ impl SentPackets {
     #[cfg(test)]
     pub(crate) fn skipped(&self) -> Vec<u64> {
         self.skipped.iter().copied().collect()
+    }
+
+    /// Copies that the measured loss calls for.
+    pub(crate) fn redundancy(&self) -> u8 {
+        self.path.redundancy()
     }
 
     /// Gives back memory that an idle session does not need.
