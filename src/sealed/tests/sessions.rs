@@ -640,3 +640,35 @@ fn the_idle_timeout_does_not_cut_a_renewal_whose_answer_was_read() {
     world.run(Duration::from_secs(40));
     assert_eq!(last_reason(&world, 0), Some(CloseReason::TimedOut));
 }
+
+#[test]
+fn a_hole_does_not_cost_a_session_that_both_ends_still_have() {
+    for profile in ["paired", "tofu", "invite"] {
+        for step in 0..60 {
+            let mut world = World::pair(profile, 4);
+            world.connect(0);
+            world.settle();
+            world.run(Duration::from_secs(2));
+            let to = world.to.clone();
+            world.to = vec![None; 2];
+            let owed = world.owe(0, 3);
+            world.peers[0].connection_mut().flush();
+            world.flush(0);
+            // Both dial anew while it lasts; their INITs may get through before the old session does.
+            world.run(ms(900) + ms(37) * step);
+            world.to = to;
+            world.run(Duration::from_secs(12));
+            assert!(world.agreed(), "{profile}, {step}");
+            assert_eq!(
+                (world.sessions(0), world.sessions(1)),
+                (1, 1),
+                "{profile}, {step}: nothing was replaced"
+            );
+            assert_eq!(
+                world.peers[0].connection().queued_messages(),
+                0,
+                "{profile}, {step}: {owed:?} arrived"
+            );
+        }
+    }
+}
