@@ -30,6 +30,19 @@ pub enum Padding {
     ToSize(u16),
 }
 
+/// How fast datagrams with messages may leave. Acknowledgements, control and probes never wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rate {
+    /// As fast as the path takes without a long queue in it; shares the path with others. The default.
+    #[default]
+    Adaptive,
+    /// At most so many bytes per second, counted without UDP and IP headers. 1,000 to 10^10.
+    Fixed(u64),
+    /// As fast as `flight_bytes` lets it. For networks of your own only.
+    Off,
+}
+
 /// All limits and timers of an endpoint. Start from [`Config::default`] and change what you need.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +76,10 @@ pub struct Config {
     /// Memory for incomplete `None` and `Order` messages and for `Order` messages that wait, in bytes, counted as
     /// above. At least `max_unreliable_bytes` + 64. Default 256 KiB.
     pub unreliable_memory_bytes: usize,
-    /// Bytes that may be on their way unacknowledged. 4,096 to 1 GiB. Default 64 KiB.
+    /// Bytes that may be on their way unacknowledged, whatever `rate` says. 4,096 to 1 GiB. Default 256 KiB.
     pub flight_bytes: usize,
+    /// How fast datagrams may leave. Default adaptive.
+    pub rate: Rate,
     /// Silence after which a peer counts as gone. 1 s to 600 s; the smaller of the two sides counts. Default 30 s.
     pub idle_timeout: Duration,
     /// Interval of keep-alive datagrams on an otherwise idle session; `None` derives it: a third of the idle
@@ -109,7 +124,8 @@ impl Default for Config {
             send_queue_messages: 1 << 16,
             receive_window_bytes: 4 << 20,
             unreliable_memory_bytes: 256 << 10,
-            flight_bytes: 64 << 10,
+            flight_bytes: 256 << 10,
+            rate: Rate::Adaptive,
             idle_timeout: Duration::from_secs(30),
             keep_alive: None,
             initial_rtt: Duration::from_millis(100),
@@ -156,6 +172,9 @@ impl Config {
         range("receive_window_bytes", self.receive_window_bytes as u64, message + overhead, most)?;
         range("unreliable_memory_bytes", self.unreliable_memory_bytes as u64, unreliable + overhead, most)?;
         range("flight_bytes", self.flight_bytes as u64, 4_096, 1 << 30)?;
+        if let Rate::Fixed(rate) = self.rate {
+            range("rate", rate, 1_000, 10_000_000_000)?;
+        }
         range("idle_timeout", millis(self.idle_timeout), 1_000, 600_000)?;
         if let Some(keep_alive) = self.keep_alive {
             range("keep_alive", millis(keep_alive), 100, millis(self.idle_timeout).saturating_sub(1))?;

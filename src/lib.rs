@@ -161,7 +161,7 @@ mod stats;
 mod window;
 mod wire;
 
-pub use config::{Config, NewSetUnsent, Padding};
+pub use config::{Config, NewSetUnsent, Padding, Rate};
 pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{Guarantee, LaneId, MessageId};
 pub use endpoint::{Endpoint, Message, SealedEndpoint, Session, Set, StartError};

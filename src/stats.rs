@@ -46,6 +46,10 @@ pub struct Stats {
     pub rtt: Option<Rtt>,
     /// Bytes on their way, unacknowledged.
     pub flight_bytes: u64,
+    /// Bytes that may be on their way, as the rate control sees it.
+    pub window_bytes: u64,
+    /// Bytes per second that may leave, without UDP and IP headers; `None` without a limit.
+    pub rate: Option<u64>,
     /// Bytes in the send queue, 64 added for each message.
     pub queued_bytes: u64,
     /// Messages in the send queue, unsent or unacknowledged.

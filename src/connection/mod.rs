@@ -15,6 +15,7 @@ use crate::{
     delivery::{
         Guarantee, MessageId,
         ack::Acks,
+        rate::RateControl,
         recovery::SentPackets,
         recv::{Handle, Ready, RecvLimits, RecvQueue},
         send::SendQueue,
@@ -57,6 +58,7 @@ pub(crate) struct Connection {
     recv: RecvQueue,
     acks: Acks,
     sent: SentPackets,
+    rate: RateControl,
     /// Payload bytes of a full packet, and what the protection adds to it.
     capacity: usize,
     overhead: usize,
@@ -89,6 +91,7 @@ impl Connection {
             recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
             acks: Acks::default(),
             sent: SentPackets::new(config, 0),
+            rate: RateControl::new(config),
             capacity: usize::from(config.max_datagram_bytes),
             overhead: 0,
             flush: false,
@@ -126,6 +129,7 @@ impl Connection {
         self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
         self.acks = Acks::default();
         self.sent = SentPackets::new(&self.config, first_number);
+        self.rate = RateControl::new(&self.config);
         self.overhead = negotiated.overhead;
         self.capacity = usize::from(negotiated.max_datagram).saturating_sub(negotiated.overhead);
         // Every fragment but the last can hold at least this much, so that the count stays within its limit.
@@ -307,6 +311,8 @@ impl Connection {
         stats.queued_bytes = self.send.queued_bytes() as u64;
         stats.queued_messages = self.send.queued_messages() as u64;
         let rtt = &self.sent.rtt;
+        stats.rate = self.rate.rate(rtt.smoothed());
+        stats.window_bytes = self.rate.window() as u64;
         stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
             latest,
             min,

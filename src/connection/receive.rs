@@ -111,6 +111,7 @@ impl Connection {
             (Content::Window, Fate::Lost) => *window_due = true,
             (Content::Ack { .. }, Fate::Lost) | (Content::Window, Fate::Acked) => {}
         })?;
+        self.heed_progress(now);
         Ok(())
     }
 

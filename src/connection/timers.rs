@@ -17,7 +17,10 @@ impl Connection {
         if !self.started {
             return None;
         }
-        [self.acks.deadline(), self.sent.deadline(), self.recv.deadline()].into_iter().flatten().min()
+        [self.acks.deadline(), self.sent.deadline(), self.recv.deadline(), self.rate.wake()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Runs what is due.
@@ -28,10 +31,18 @@ impl Connection {
         let Self { sent, send, window_due, .. } = self;
         let probes = sent.handle_timeout(now, |content, fate| give_back(send, window_due, content, fate));
         self.probes = self.probes.max(probes);
+        self.heed_progress(now);
+        self.rate.on_timeout(now);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
             self.rest();
         }
+    }
+
+    /// Lets the rate follow what became known of packets.
+    pub(super) fn heed_progress(&mut self, now: Instant) {
+        let progress = self.sent.take_progress();
+        self.rate.on_progress(now, &progress, self.sent.rtt.smoothed(), self.sent.flight_bytes());
     }
 
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.

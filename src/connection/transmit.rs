@@ -24,8 +24,10 @@ impl Connection {
         }
         // 1. Is there a reason to send at all?
         let ack_due = self.acks.is_due(now, self.flush);
-        let open = self.sent.flight_bytes() < self.config.flight_bytes || self.probes > 0;
-        let fresh = open && (self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity);
+        let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
+        let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
+        let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting);
+        let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
         let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
         if !(ack_due || data || control) {
@@ -86,6 +88,7 @@ impl Connection {
         // 6. Remember what it carried.
         self.probes = self.probes.saturating_sub(1);
         self.sent.on_sent(now, written + self.overhead, contents, eliciting);
+        self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         if eliciting {
             self.unanswered.get_or_insert(now);
         }

@@ -6,6 +6,7 @@ mod content;
 pub(crate) mod outgoing;
 pub(crate) mod pack;
 pub(crate) mod ranges;
+pub(crate) mod rate;
 pub(crate) mod recovery;
 pub(crate) mod recv;
 pub(crate) mod resend;

@@ -11,7 +11,7 @@ use std::{
 };
 
 pub(crate) use super::content::{Content, Fate};
-use super::rtt::Rtt;
+use super::{rate::Progress, rtt::Rtt};
 use crate::{config::Config, error::Violation};
 
 /// Packets by which a later one may overtake before the earlier counts as lost (RFC 9002, 6.1.1), at first.
@@ -25,6 +25,8 @@ const LOST_MEMORY: Duration = Duration::from_secs(1);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
+/// Probes in a row without an answer that make a silence.
+const PROBES_OF_SILENCE: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -76,6 +78,8 @@ pub(crate) struct SentPackets {
     pub(crate) rtt: Rtt,
     ack_delay: Duration,
     max_pto: Duration,
+    /// News for the rate control.
+    progress: Progress,
     /// Packets remembered at most.
     most: usize,
     /// Parts of packets that were taken for lost and arrived after all.
@@ -101,6 +105,7 @@ impl SentPackets {
             rtt: Rtt::new(config.initial_rtt),
             ack_delay: Duration::from_millis(25),
             max_pto: config.max_pto,
+            progress: Progress::default(),
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
             late_parts: 0,
         }
@@ -211,9 +216,12 @@ impl SentPackets {
         self.largest_acked = self.largest_acked.max(largest);
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
         if let Some((_, sent)) = sample.filter(|&(number, _)| grew && Some(number) == largest) {
-            self.rtt.sample(now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
+            let (measured, held) = (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
+            self.rtt.sample(measured, held);
+            self.progress.sample = Some((measured, measured.saturating_sub(held)));
         }
         if newly {
+            self.progress.awake |= self.probes >= PROBES_OF_SILENCE;
             self.probes = 0;
         }
         // Else only time can make a loss, and `loss_at` sees to that.
@@ -253,6 +261,8 @@ impl SentPackets {
             }
             match was {
                 State::Flying => {
+                    self.progress.acked_bytes += packet.bytes as usize;
+                    self.progress.acked_packets += 1;
                     self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                     self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
                     newly = true;
@@ -296,8 +306,13 @@ impl SentPackets {
                 self.loss_at = Some(self.loss_at.map_or(due, |earlier| earlier.min(due)));
                 continue;
             }
-            self.lose(now, at, settle);
+            self.progress.lost_packets += u32::from(self.lose(now, at, settle));
         }
+    }
+
+    /// What has become known since the last call.
+    pub(crate) fn take_progress(&mut self) -> Progress {
+        std::mem::take(&mut self.progress)
     }
 
     /// Takes a packet out of the flight, if it is there, and hands its contents back for another try.
