@@ -172,7 +172,7 @@ pub use os::Environment;
 pub use plain::Plain;
 pub use sealed::{Credentials, Sealed, Trust};
 pub use socket::{MemorySocket, UdpLike, memory_pair};
-pub use stats::{Drops, PerGuarantee, Rtt, SocketErrors, Stats};
+pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

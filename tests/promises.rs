@@ -417,61 +417,63 @@ fn half_written_bytes_meet_a_new_set_as_configured() {
 
 // ---- configuration and mismatches ----
 
+type Change = fn(&mut Config);
+
+const BAD: &[(&str, Change)] = &[
+    ("app_id", |c| c.app_id = vec![0; 33]),
+    ("max_datagram_bytes", |c| c.max_datagram_bytes = 511),
+    ("max_datagram_bytes", |c| c.max_datagram_bytes = 65_508),
+    ("max_datagram_bytes", |c| c.max_datagram_bytes = 0),
+    ("handshake_bytes", |c| c.handshake_bytes = 511),
+    ("handshake_bytes", |c| c.handshake_bytes = 1_201),
+    ("max_message_bytes", |c| c.max_message_bytes = 0),
+    ("max_message_bytes", |c| c.max_message_bytes = (16 << 20) + 1),
+    ("max_unreliable_bytes", |c| c.max_unreliable_bytes = 0),
+    ("max_unreliable_bytes", |c| c.max_unreliable_bytes = (1 << 20) + 1),
+    ("max_fragments", |c| c.max_fragments = 0),
+    ("send_queue_bytes", |c| c.send_queue_bytes = (1 << 20) + 63),
+    ("send_queue_bytes", |c| c.send_queue_bytes = usize::MAX),
+    ("send_queue_messages", |c| c.send_queue_messages = 0),
+    ("send_queue_messages", |c| c.send_queue_messages = 1_000_001),
+    ("receive_window_bytes", |c| c.receive_window_bytes = (1 << 20) + 63),
+    ("receive_window_bytes", |c| c.receive_window_bytes = usize::MAX),
+    ("unreliable_memory_bytes", |c| c.unreliable_memory_bytes = (1 << 16) + 63),
+    ("unreliable_memory_bytes", |c| c.unreliable_memory_bytes = usize::MAX),
+    ("flight_bytes", |c| c.flight_bytes = 4_095),
+    ("flight_bytes", |c| c.flight_bytes = (1 << 30) + 1),
+    ("idle_timeout", |c| c.idle_timeout = MS(999)),
+    ("idle_timeout", |c| c.idle_timeout = Duration::MAX),
+    ("keep_alive", |c| c.keep_alive = Some(MS(99))),
+    ("keep_alive", |c| c.keep_alive = Some(SECS(30))),
+    ("initial_rtt", |c| c.initial_rtt = Duration::ZERO),
+    ("initial_rtt", |c| c.initial_rtt = SECS(11)),
+    ("max_pto", |c| c.max_pto = MS(49)),
+    ("max_pto", |c| c.max_pto = Duration::MAX),
+    ("ack_delay", |c| c.ack_delay = MS(26)),
+    ("attempt_timeout", |c| c.attempt_timeout = MS(999)),
+    ("attempt_timeout", |c| c.attempt_timeout = SECS(61)),
+    ("connect_timeout", |c| c.connect_timeout = SECS(11)),
+    ("connect_timeout", |c| c.connect_timeout = SECS(601)),
+    ("ratchet_packets", |c| c.ratchet_packets = 15),
+    ("ratchet_packets", |c| c.ratchet_packets = (1 << 28) + 1),
+    ("ratchet_interval", |c| c.ratchet_interval = MS(999)),
+    ("ratchet_interval", |c| c.ratchet_interval = Duration::MAX),
+    ("aead_failure_limit", |c| c.aead_failure_limit = 0),
+    ("aead_failure_limit", |c| c.aead_failure_limit = (1 << 36) + 1),
+    ("half_open", |c| c.half_open = 0),
+    ("half_open", |c| c.half_open = 17),
+    ("handshake_dh_per_second", |c| c.handshake_dh_per_second = 3),
+    ("handshake_dh_per_second", |c| c.handshake_dh_per_second = 100_001),
+    ("padding", |c| c.padding = Padding::Bucket(0)),
+    ("padding", |c| c.padding = Padding::Bucket(1_025)),
+    ("padding", |c| c.padding = Padding::ToSize(0)),
+    ("padding", |c| c.padding = Padding::ToSize(1_201)),
+];
+
 #[test]
 fn every_field_out_of_range_is_named() {
-    type Change = fn(&mut Config);
-    let bad: &[(&str, Change)] = &[
-        ("app_id", |c| c.app_id = vec![0; 33]),
-        ("max_datagram_bytes", |c| c.max_datagram_bytes = 511),
-        ("max_datagram_bytes", |c| c.max_datagram_bytes = 65_508),
-        ("max_datagram_bytes", |c| c.max_datagram_bytes = 0),
-        ("handshake_bytes", |c| c.handshake_bytes = 511),
-        ("handshake_bytes", |c| c.handshake_bytes = 1_201),
-        ("max_message_bytes", |c| c.max_message_bytes = 0),
-        ("max_message_bytes", |c| c.max_message_bytes = (16 << 20) + 1),
-        ("max_unreliable_bytes", |c| c.max_unreliable_bytes = 0),
-        ("max_unreliable_bytes", |c| c.max_unreliable_bytes = (1 << 20) + 1),
-        ("max_fragments", |c| c.max_fragments = 0),
-        ("send_queue_bytes", |c| c.send_queue_bytes = (1 << 20) + 63),
-        ("send_queue_bytes", |c| c.send_queue_bytes = usize::MAX),
-        ("send_queue_messages", |c| c.send_queue_messages = 0),
-        ("send_queue_messages", |c| c.send_queue_messages = 1_000_001),
-        ("receive_window_bytes", |c| c.receive_window_bytes = (1 << 20) + 63),
-        ("receive_window_bytes", |c| c.receive_window_bytes = usize::MAX),
-        ("unreliable_memory_bytes", |c| c.unreliable_memory_bytes = (1 << 16) + 63),
-        ("unreliable_memory_bytes", |c| c.unreliable_memory_bytes = usize::MAX),
-        ("flight_bytes", |c| c.flight_bytes = 4_095),
-        ("flight_bytes", |c| c.flight_bytes = (1 << 30) + 1),
-        ("idle_timeout", |c| c.idle_timeout = MS(999)),
-        ("idle_timeout", |c| c.idle_timeout = Duration::MAX),
-        ("keep_alive", |c| c.keep_alive = Some(MS(99))),
-        ("keep_alive", |c| c.keep_alive = Some(SECS(30))),
-        ("initial_rtt", |c| c.initial_rtt = Duration::ZERO),
-        ("initial_rtt", |c| c.initial_rtt = SECS(11)),
-        ("max_pto", |c| c.max_pto = MS(49)),
-        ("max_pto", |c| c.max_pto = Duration::MAX),
-        ("ack_delay", |c| c.ack_delay = MS(26)),
-        ("attempt_timeout", |c| c.attempt_timeout = MS(999)),
-        ("attempt_timeout", |c| c.attempt_timeout = SECS(61)),
-        ("connect_timeout", |c| c.connect_timeout = SECS(11)),
-        ("connect_timeout", |c| c.connect_timeout = SECS(601)),
-        ("ratchet_packets", |c| c.ratchet_packets = 15),
-        ("ratchet_packets", |c| c.ratchet_packets = (1 << 28) + 1),
-        ("ratchet_interval", |c| c.ratchet_interval = MS(999)),
-        ("ratchet_interval", |c| c.ratchet_interval = Duration::MAX),
-        ("aead_failure_limit", |c| c.aead_failure_limit = 0),
-        ("aead_failure_limit", |c| c.aead_failure_limit = (1 << 36) + 1),
-        ("half_open", |c| c.half_open = 0),
-        ("half_open", |c| c.half_open = 17),
-        ("handshake_dh_per_second", |c| c.handshake_dh_per_second = 3),
-        ("handshake_dh_per_second", |c| c.handshake_dh_per_second = 100_001),
-        ("padding", |c| c.padding = Padding::Bucket(0)),
-        ("padding", |c| c.padding = Padding::Bucket(1_025)),
-        ("padding", |c| c.padding = Padding::ToSize(0)),
-        ("padding", |c| c.padding = Padding::ToSize(1_201)),
-    ];
     let keys = keys(1);
-    for (number, (name, change)) in bad.iter().enumerate() {
+    for (number, (name, change)) in BAD.iter().enumerate() {
         let bad = config(change);
         let plain = Endpoint::plain(memory_pair().0, bad.clone()).unwrap_err();
         let sealed =
@@ -487,7 +489,7 @@ fn every_field_out_of_range_is_named() {
     let fields = shown.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
     for field in fields.filter_map(|line| line.trim().split_once(':')).map(|(name, _)| name) {
         assert!(
-            field == "new_set_unsent" || bad.iter().any(|(name, _)| *name == field),
+            field == "new_set_unsent" || BAD.iter().any(|(name, _)| *name == field),
             "{field} is missing"
         );
     }
@@ -495,7 +497,6 @@ fn every_field_out_of_range_is_named() {
 
 #[test]
 fn the_edges_of_every_range_are_good() {
-    type Change = fn(&mut Config);
     let good: &[Change] = &[
         |c| c.app_id = vec![0; 32],
         |c| (c.max_datagram_bytes, c.handshake_bytes) = (512, 512),
@@ -668,6 +669,10 @@ const PROMISES: [(Promise, Guarantee); 3] = [
     (Promise::Delivery, Guarantee::Delivery),
 ];
 
+fn small(number: u64) -> usize {
+    usize::try_from(number).unwrap()
+}
+
 impl Player {
     fn sent(&mut self, promise: Promise, id: u64) {
         self.log.push(Sent { promise, lane: 0, set: self.set, id });
@@ -678,8 +683,8 @@ impl Player {
 
     /// One call of the endpoint, chosen by the dice; nothing it does may touch the half-written bytes.
     fn call<S: Session>(&mut self, end: &mut End<S>, dice: &mut dyn FnMut(u64) -> u64, next: &mut u64) {
-        let (promise, guarantee) = PROMISES[dice(3) as usize];
-        let len = if dice(20) == 0 { 8 + dice(5_000) } else { 8 + dice(150) } as usize;
+        let (promise, guarantee) = PROMISES[small(dice(3))];
+        let len = 8 + small(if dice(20) == 0 { dice(5_000) } else { dice(150) });
         match dice(12) {
             0..3 if self.written.is_empty() => {
                 *next += 1;
@@ -689,7 +694,7 @@ impl Player {
             }
             0..5 => {
                 // The pieces of a payload that is as long as it turns out to be.
-                let piece = 1 + dice(200) as usize;
+                let piece = 1 + small(dice(200));
                 if self.written.is_empty() {
                     *next += 1;
                     self.written = payload(*next, len);

@@ -116,7 +116,6 @@ fn without_a_rate_only_the_flight_counts() {
     pair.a.endpoint.send_payload(Guarantee::Delivery, &vec![1; 1 << 20]).unwrap();
     let done = pair.run_until(Duration::from_millis(100), |_, b| !b.heard.is_empty());
     assert!(done, "seed {}", pair.seed);
-    assert_eq!(pair.a.endpoint.stats().rate, None);
 }
 
 #[test]

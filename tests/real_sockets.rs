@@ -98,6 +98,7 @@ fn through_the_relay() -> ([UdpSocket; 2], Relay) {
         reorder: 0.1,
         replay: 0.2,
         corrupt: 0.1,
+        ..Conditions::default()
     };
     let addresses = [0, 1].map(|at: usize| sockets[at].local_addr().unwrap());
     let relay = Relay::between(addresses, conditions).unwrap();

@@ -1,5 +1,5 @@
-//! Nothing on the wire between two sealed endpoints is constant or predictable: a chi-squared test of every byte of
-//! every kind of datagram, of each byte against the same byte of the datagram before, and of every bit; and no eight
+//! Nothing on the wire between two sealed endpoints is constant or predictable: a chi-squared test of the bytes of every
+//! kind of datagram, of each byte against the same byte of the datagram before, and of every bit; and no eight
 //! bytes in a row come twice.
 //!
 //! `cargo test` looks at 20,000 datagrams of each kind. `SEALGRAM_FULL=1 cargo test --release --test
@@ -16,18 +16,21 @@ use sealgram::{
     Config, Credentials, Endpoint, Environment, Guarantee, Invite, Sealed, SecretKey, Trust, UdpLike,
 };
 
-/// Both hands of a socket, held by the test.
+/// A socket that the test holds: what it gives, and what it took.
 #[derive(Clone, Default)]
-struct Hands(Arc<Mutex<(VecDeque<Vec<u8>>, Vec<Vec<u8>>)>>);
+struct Hands {
+    gives: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    took: Arc<Mutex<Vec<Vec<u8>>>>,
+}
 
 impl UdpLike for Hands {
     fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().1.push(datagram.to_vec());
+        self.took.lock().unwrap().push(datagram.to_vec());
         Ok(datagram.len())
     }
 
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let datagram = self.0.lock().unwrap().0.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        let datagram = self.gives.lock().unwrap().pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         buffer[..datagram.len()].copy_from_slice(&datagram);
         Ok(datagram.len())
     }
@@ -58,13 +61,13 @@ impl Peer {
     }
 
     fn hear(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
-        self.hands.0.lock().unwrap().0.push_back(datagram.to_vec());
+        self.hands.gives.lock().unwrap().push_back(datagram.to_vec());
         while let Ok(Some(_)) = self.endpoint.recv() {}
         self.said()
     }
 
     fn said(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.hands.0.lock().unwrap().1)
+        std::mem::take(&mut *self.hands.took.lock().unwrap())
     }
 
     /// Sends the same four messages, each in its own datagram.
@@ -75,6 +78,11 @@ impl Peer {
         }
         self.said()
     }
+}
+
+/// The bytes that are looked at: all at the head and the tail, some in the middle of long datagrams.
+fn places(len: usize) -> impl Iterator<Item = usize> {
+    (0..len).filter(move |&place| place < 64 || place + 16 >= len || place % 16 == 0)
 }
 
 /// What is known of one kind of datagram.
@@ -103,11 +111,12 @@ impl Kind {
             self.changes = vec![[0; 256]; self.len];
         }
         assert_eq!(datagram.len(), self.len, "{} has one length here", self.name);
-        for (table, byte) in self.values.iter_mut().zip(datagram) {
-            table[usize::from(*byte)] += 1;
-        }
-        for (table, (byte, last)) in self.changes.iter_mut().zip(datagram.iter().zip(&self.last)) {
-            table[usize::from(byte.wrapping_sub(*last))] += 1;
+        for place in places(self.len) {
+            let byte = datagram[place];
+            self.values[place][usize::from(byte)] += 1;
+            if let Some(last) = self.last.get(place) {
+                self.changes[place][usize::from(byte.wrapping_sub(*last))] += 1;
+            }
         }
         self.ones += datagram.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
         self.last = datagram.to_vec();
@@ -126,7 +135,8 @@ impl Kind {
             [("value", &self.values, self.count), ("change", &self.changes, self.count - 1)]
         {
             let expected = count as f64 / 256.0;
-            for (place, table) in tables.iter().enumerate() {
+            for place in places(self.len) {
+                let table = &tables[place];
                 let chi: f64 =
                     table.iter().map(|&seen| (f64::from(seen) - expected).powi(2) / expected).sum();
                 assert!(chi < 415.0, "{}, byte {place} of {}: {what} {chi:.0}", self.name, self.len);
@@ -226,5 +236,6 @@ fn no_byte_of_a_session_with_a_third_message_is_constant_or_predictable() {
 fn no_byte_of_a_session_by_keys_is_constant_or_predictable() {
     let keys = [1, 2].map(|byte| SecretKey::from_bytes([byte; 32]));
     let paired = |own: usize| Credentials::paired(&keys[own], keys[1 - own].public_key()).unwrap();
-    assert_random(3 << 32, sessions(), || [paired(0), paired(1)]);
+    // The same packets as above, behind another first message: a tenth of the datagrams will do.
+    assert_random(3 << 32, sessions() / 10, || [paired(0), paired(1)]);
 }

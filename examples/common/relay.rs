@@ -2,7 +2,7 @@
 //! replays old datagrams and damages new ones. Stands alone, so that examples and tests can include it by path.
 //!
 //! What it does to the n-th datagram of a direction follows from the seed, the direction and n alone; only the moment
-//! is the machine's.
+//! is the machine's. Bursts of loss are times, so that which datagrams they hit is the machine's too.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,6 +33,17 @@ pub(crate) struct Conditions {
     pub(crate) replay: f64,
     /// Chance that one to three bits of a datagram are flipped.
     pub(crate) corrupt: f64,
+    /// Times in which everything is lost.
+    pub(crate) bursts: Option<Bursts>,
+}
+
+/// A direction has two states that last for random times, exponentially distributed, each direction for itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bursts {
+    /// Mean time in which nothing is lost.
+    pub(crate) good: Duration,
+    /// Mean time in which everything is.
+    pub(crate) bad: Duration,
 }
 
 /// What a relay did, both directions summed.
@@ -146,6 +157,10 @@ struct Side {
     chances: Chances,
     number: u64,
     last_due: Instant,
+    /// The state of the bursts, how long it lasts, and their own chances: they follow time, not the datagrams.
+    dark: bool,
+    dark_until: Instant,
+    dark_chances: Chances,
     remembered: Vec<Vec<u8>>,
     queue: Sender<Waiting>,
     counts: Arc<Mutex<Counts>>,
@@ -154,7 +169,32 @@ struct Side {
 impl Side {
     fn new(way: usize, conditions: Conditions, queue: Sender<Waiting>, counts: Arc<Mutex<Counts>>) -> Self {
         let chances = Chances(conditions.seed.wrapping_mul(2).wrapping_add(way as u64));
-        Self { way, conditions, chances, number: 0, last_due: now(), remembered: Vec::new(), queue, counts }
+        let now = now();
+        Self {
+            way,
+            conditions,
+            number: 0,
+            last_due: now,
+            dark: true,
+            dark_until: now,
+            dark_chances: Chances(!chances.0),
+            chances,
+            remembered: Vec::new(),
+            queue,
+            counts,
+        }
+    }
+
+    /// Whether this is a time in which everything is lost.
+    fn is_dark(&mut self) -> bool {
+        let Some(Bursts { good, bad }) = self.conditions.bursts else { return false };
+        let now = now();
+        while self.dark_until <= now {
+            self.dark = !self.dark;
+            let mean = (if self.dark { bad } else { good }).max(Duration::from_micros(100));
+            self.dark_until += mean.mul_f64(-(1.0 - self.dark_chances.unit()).ln());
+        }
+        self.dark
     }
 
     /// Decides about one datagram. All chances are drawn each time, so that none moves another.
@@ -164,6 +204,7 @@ impl Side {
         let harm = self.chances.next();
         let number = self.number;
         self.number += 1;
+        let dark = self.is_dark();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.received += 1;
         counts.bytes += datagram.len() as u64;
@@ -174,7 +215,7 @@ impl Side {
             let _ =
                 self.queue.send(Waiting { due: on_time, number: None, way: self.way, bytes: old.clone() });
         }
-        if lost < loss {
+        if dark || lost < loss {
             counts.lost += 1;
             return;
         }

@@ -216,6 +216,7 @@ fn conditions(args: &Args) -> Conditions {
         reorder: args.reorder,
         replay: args.replay,
         corrupt: args.corrupt,
+        ..Conditions::default()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
         send::SendQueue,
     },
     error::SendError,
-    stats::{self, Stats},
+    stats::{self, Packets, Stats},
     wire::message::MIN_FRAGMENT,
 };
 
@@ -76,8 +76,10 @@ pub(crate) struct Connection {
     refused: Vec<MessageId>,
     /// When messages or parts of them last moved; `None` once memory was given back.
     busy_at: Option<Instant>,
+    /// What came in, as packet numbers tell it.
+    seen: stats::Seen,
     /// What earlier sessions counted.
-    late_parts_before: u64,
+    packets_before: Packets,
     stale_before: u64,
     duplicates_before: u64,
 }
@@ -104,7 +106,8 @@ impl Connection {
             last_ack_ping: None,
             refused: Vec::new(),
             busy_at: None,
-            late_parts_before: 0,
+            seen: stats::Seen::default(),
+            packets_before: Packets::default(),
             stale_before: 0,
             duplicates_before: 0,
         }
@@ -147,7 +150,8 @@ impl Connection {
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let undelivered = self.send.end_session();
-        self.late_parts_before = self.late_parts_before.saturating_add(self.sent.late_parts);
+        self.packets_before = self.packets();
+        self.seen = stats::Seen::default();
         let config = self.config.clone();
         self.acks = Acks::default();
         self.sent = SentPackets::new(&config, 0);
@@ -300,24 +304,41 @@ impl Connection {
         self.sent.largest_acked()
     }
 
+    /// What became of packets, over all sessions.
+    fn packets(&self) -> Packets {
+        let mut packets = self.packets_before;
+        packets.merge(&self.sent.counted);
+        packets.merge(&self.seen.counted);
+        packets
+    }
+
     /// Adds what only the connection knows.
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
-        stats.spurious_resends = self.late_parts_before.saturating_add(self.sent.late_parts);
+        stats.spurious_resends = self.send.repeats.needless;
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
         stats.flight_bytes = self.sent.flight_bytes() as u64;
         stats.queued_bytes = self.send.queued_bytes() as u64;
         stats.queued_messages = self.send.queued_messages() as u64;
+        stats.packets = self.packets();
+        stats.unsent_bytes = self.send.unsent_bytes() as u64;
+        stats.mtu = if self.started { (self.capacity + self.overhead) as u64 } else { 0 };
         let rtt = &self.sent.rtt;
-        stats.rate = self.rate.rate(rtt.smoothed());
         stats.window_bytes = self.rate.window() as u64;
         stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
             latest,
             min,
             smoothed: rtt.smoothed(),
             variance: rtt.variance(),
+            jitter: rtt.jitter(),
         });
+        // Without a rate, a window's worth a round trip.
+        let round_trip = rtt.min().map(|_| rtt.smoothed().max(Duration::from_micros(100)));
+        let flight = self.rate.window() as u64;
+        stats.rate =
+            self.rate.rate(rtt.smoothed()).or_else(|| round_trip.map(|time| stats::per_second(flight, time)));
+        stats.queue_time = stats.rate.and_then(|rate| stats::takes(stats.unsent_bytes, rate));
     }
 }

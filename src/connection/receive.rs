@@ -46,13 +46,15 @@ impl Connection {
         payload: &[u8],
         at: usize,
     ) -> Result<Received, Violation> {
-        // 1. The peer lives.
+        // 1. The peer lives. After a silence that is news: what waits is not repeated by turns but sent.
+        let silent = self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
         self.last_received = Some(now);
         self.unanswered = None;
         // 2. The whole payload must decode before any of it counts.
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received::default();
+        let duplicates = self.recv.counters().duplicates;
         let (mut eliciting, mut challenged) = (false, false);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
@@ -94,7 +96,14 @@ impl Connection {
                 | Frame::Redirect { .. } => {}
             }
         }
-        // 4. Only what was taken is acknowledged.
+        self.seen.note(number);
+        if let Some(bound) = now.checked_sub(self.sent.overdue(now)).filter(|_| silent) {
+            self.send.hurry_repeats(bound);
+        }
+        // 4. Only what was taken is acknowledged. What comes a second time says that acknowledgements are lost.
+        if self.recv.counters().duplicates > duplicates {
+            self.acks.expect_loss(now);
+        }
         self.acks.on_packet(now, number, eliciting, self.config.ack_delay);
         if received.confirm {
             self.acks.hurry(now);
@@ -105,12 +114,17 @@ impl Connection {
     fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
         let delay = Duration::from_micros(ack.delay_us);
         let Self { sent, send, acks, window_due, .. } = self;
-        sent.on_ack(now, ack.ranges(), delay, |content, fate| match (content, fate) {
-            (Content::Part { .. }, _) => send.settle_content(content, fate),
-            (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
-            (Content::Window, Fate::Lost) => *window_due = true,
-            (Content::Ack { .. }, Fate::Lost) | (Content::Window, Fate::Acked) => {}
-        })?;
+        let newly =
+            sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
+                (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
+                (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
+                (Content::Window, Fate::Lost) => *window_due = true,
+                (Content::Ack { .. }, Fate::Lost | Fate::Overdue)
+                | (Content::Window, Fate::Acked | Fate::Overdue) => {}
+            })?;
+        if let Some(bound) = sent.known_until(now).filter(|_| newly) {
+            send.hurry_repeats(bound);
+        }
         self.heed_progress(now);
         Ok(())
     }

@@ -15,9 +15,10 @@ use crate::{
     delivery::{Guarantee, MessageId, recv::Place},
     error::SendError,
     wire::{
+        MAX_NUMBER, ack,
         codec::Writer,
         frame::{self, Frame},
-        message::Context,
+        message::{Context, MessageFrame, Numbers, Part},
     },
 };
 
@@ -324,7 +325,8 @@ fn a_set_of_ten_thousand_flows_while_its_first_member_is_missing() {
 
 #[test]
 fn one_hundred_lost_orders_in_a_row_hold_nothing_up() {
-    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    let config = Config { rate: crate::config::Rate::Off, ..Config::default() };
+    let mut pair = Pair::new(1, CLEAN, &config);
     pair.blocked = true;
     for message in numbered(1_000) {
         pair.ends[0].send(0, Guarantee::Order, &message).unwrap();
@@ -631,4 +633,123 @@ fn what_was_forgotten_to_make_room_is_sent_again() {
     assert!(!sent.is_empty() && sent[0] >= 8_000, "{sent:?}");
     // And it still counts as one message that waits for its acknowledgement.
     assert_eq!(end.queued_messages(), 1);
+}
+
+/// Numbers at which arithmetic breaks, and some near what is in use.
+fn edge(dice: &mut Dice, near: u64) -> u64 {
+    let edges = [0, 1, 63, 64, 127, 128, 1_023, 65_535, 65_536, 1 << 32, 1 << 61, MAX_NUMBER - 1, MAX_NUMBER];
+    let pick = usize::try_from(dice.next() % 40).unwrap();
+    edges.get(pick).copied().unwrap_or(near.saturating_add(dice.next() % 8).saturating_sub(4)).min(MAX_NUMBER)
+}
+
+fn any_message<'a>(dice: &mut Dice, near: &mut u64, bytes: &'a [u8]) -> Frame<'a> {
+    let index = edge(dice, *near);
+    *near = if dice.chance(300) { near.saturating_add(1) } else { *near };
+    let base = if dice.chance(500) { index } else { edge(dice, *near).min(index) };
+    let set = edge(dice, *near);
+    let numbers = match dice.next() % 3 {
+        0 => Numbers::None,
+        1 => Numbers::Order { set, base },
+        _ => Numbers::Delivery { set, base, index },
+    };
+    let reliable = matches!(numbers, Numbers::Delivery { .. });
+    let total = [2, 129, 300, 5_000, 65_536, 1 << 20, 16 << 20][usize::try_from(dice.next() % 7).unwrap()];
+    let cut = dice.chance(400);
+    let part = if cut {
+        let last = total - 1;
+        let offset = [0, 128, 256, last, last / 2][usize::try_from(dice.next() % 5).unwrap()];
+        Part::Fragment { offset: offset.min(last), total }
+    } else {
+        Part::Whole
+    };
+    let left = match part {
+        Part::Fragment { offset, total } => (total - offset) as usize,
+        Part::Whole => usize::try_from(dice.next() % 200).unwrap(),
+    };
+    let lane = u8::try_from(if dice.chance(800) { dice.next() % 2 } else { dice.next() % 256 }).unwrap();
+    Frame::Message(MessageFrame {
+        lane,
+        numbers,
+        id: (!reliable && (cut || dice.chance(300))).then(|| edge(dice, index)),
+        life: dice.chance(100).then(|| u32::try_from(dice.next()).unwrap_or(u32::MAX)),
+        part,
+        bytes: &bytes[..left.min(if dice.chance(500) { 128 } else { 200 })],
+    })
+}
+
+/// Everything that is well formed, whether it makes sense or not, from a peer with the keys.
+#[test]
+fn a_peer_may_say_anything_and_neither_memory_nor_arithmetic_gives_way() {
+    let bytes = [5; 256];
+    let mut taken = 0;
+    for seed in 0..20 {
+        let config = Config { receive_window_bytes: 1 << 21, ..Config::default() };
+        let mut pair = Pair::new(seed, CLEAN, &config);
+        let (mut now, mut ours, mut number, mut near) = (pair.now, 0, 0, 0);
+        let dice = &mut Dice(seed);
+        let end = &mut pair.ends[0];
+        for _ in 0..10_000 {
+            now += MS * u32::try_from(dice.next() % 20).unwrap();
+            let mut payload = [0; 1_180];
+            let mut writer = Writer::new(&mut payload);
+            let mut context = Context::default();
+            let mut acked = false;
+            for _ in 0..1 + dice.next() % 12 {
+                let (lane, index) = (u8::try_from(dice.next() % 3).unwrap(), edge(dice, near));
+                let frame = match dice.next() % 12 {
+                    0 if !acked => {
+                        acked = true;
+                        let largest =
+                            if dice.chance(950) { dice.next() % (ours + 1) } else { edge(dice, ours) };
+                        let low = largest.saturating_sub(dice.next() % 50);
+                        let rest =
+                            low.checked_sub(2 + dice.next() % 9).map(|high| high.saturating_sub(3)..=high);
+                        let ranges = [Some(low..=largest), rest].into_iter().flatten();
+                        let _ = ack::encode(&mut writer, edge(dice, 9), ranges, 64);
+                        continue;
+                    }
+                    1 => Frame::Window { lane: None, limit: edge(dice, 1 << 20) },
+                    2 => Frame::Skip { lane, index, charge: edge(dice, 1 << 20) },
+                    3 => Frame::Have { lane, index },
+                    4 => Frame::Skipped { lane, index },
+                    5 => Frame::PathChallenge([1; 8]),
+                    6 => Frame::Confirm { cid: None, ticket: &[] },
+                    _ => any_message(dice, &mut near, &bytes),
+                };
+                let _ = frame::encode(&frame, &mut context, &mut writer);
+            }
+            let written = writer.written();
+            taken += u32::from(end.receive(now, number, &payload[..written], 0).is_ok());
+            number = if dice.chance(990) {
+                number + 1 + dice.next() % 3
+            } else {
+                edge(dice, number).max(number + 1)
+            };
+            while let Some(ready) = end.pop() {
+                if let Place::Stored(handle) = ready.place {
+                    end.release(handle);
+                }
+            }
+            let guarantee = if dice.chance(500) { Guarantee::Delivery } else { Guarantee::Order };
+            let _ = end.send(lane_of(dice), guarantee, &bytes[..usize::try_from(dice.next() % 256).unwrap()]);
+            end.handle_timeout(now);
+            end.flush();
+            while end.transmit(now, ours, &mut [0; 1_180]) > 0 {
+                ours += 1;
+            }
+            assert!(
+                end.held_bytes() <= config.receive_window_bytes + config.unreliable_memory_bytes,
+                "{seed}"
+            );
+            assert!(end.remembered().0 <= 8_192, "{seed}");
+            if number > MAX_NUMBER - 10 {
+                break;
+            }
+        }
+    }
+    assert!(taken > 5_000, "most of it is no violation: {taken}");
+}
+
+fn lane_of(dice: &mut Dice) -> u8 {
+    u8::try_from(dice.next() % 3).unwrap()
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Connection;
 use crate::delivery::{
-    recovery::{Content, Fate},
+    recovery::{Carrier, Content, Fate},
+    resend::SMALL,
     send::SendQueue,
 };
 
@@ -29,7 +30,15 @@ impl Connection {
             return;
         }
         let Self { sent, send, window_due, .. } = self;
-        let probes = sent.handle_timeout(now, |content, fate| give_back(send, window_due, content, fate));
+        let probes = sent.handle_timeout(now, |content, fate, carrier| {
+            give_back(send, window_due, content, fate, carrier);
+        });
+        if let Some(bound) = sent.known_until(now) {
+            send.hurry_repeats(bound);
+        }
+        if probes > 0 {
+            send.hurry_two();
+        }
         self.probes = self.probes.max(probes);
         self.heed_progress(now);
         self.rate.on_timeout(now);
@@ -41,14 +50,22 @@ impl Connection {
 
     /// Lets the rate follow what became known of packets.
     pub(super) fn heed_progress(&mut self, now: Instant) {
-        let progress = self.sent.take_progress();
+        let progress = self.sent.take_news();
         self.rate.on_progress(now, &progress, self.sent.rtt.smoothed(), self.sent.flight_bytes());
     }
 
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
     pub(super) fn forget_oldest(&mut self, now: Instant) {
         let Self { sent, send, window_due, .. } = self;
-        sent.make_room(now, |content, fate| give_back(send, window_due, content, fate));
+        sent.make_room(now, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+    }
+
+    /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.
+    pub(super) fn find_overdue(&mut self, now: Instant) {
+        let Self { sent, send, window_due, .. } = self;
+        sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
+        sent.expire(now, SMALL, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+        send.set_pace(now, sent);
     }
 
     /// Gives back memory that an idle session does not need.
@@ -66,9 +83,9 @@ impl Connection {
 }
 
 /// What a lost packet carried goes back to where it came from.
-fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate) {
+fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate, carrier: Carrier) {
     match (content, fate) {
-        (Content::Part { .. }, _) => send.settle_content(content, fate),
+        (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => *window_due = true,
         _ => {}
     }

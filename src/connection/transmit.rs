@@ -23,6 +23,9 @@ impl Connection {
             return 0;
         }
         // 1. Is there a reason to send at all?
+        if self.send.has_resends() || (self.flush && self.send.has_unsent()) {
+            self.find_overdue(now);
+        }
         let ack_due = self.acks.is_due(now, self.flush);
         let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
         let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());

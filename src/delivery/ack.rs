@@ -8,6 +8,9 @@ use crate::wire::{NoRoom, ack, codec::Writer};
 /// Packets that may arrive before an acknowledgement leaves without waiting for the end of the batch.
 const PACKETS_BEFORE_ACK: u32 = 16;
 
+/// After a gap in the numbers every packet is acknowledged at once for so long.
+pub(super) const TROUBLE: Duration = Duration::from_millis(1_500);
+
 /// Packet numbers received, newest last, and the state of their acknowledgement. PROTOCOL.md, "Acknowledgements".
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
@@ -21,6 +24,8 @@ pub(crate) struct Acks {
     due: Option<Instant>,
     /// Something is missing or came late: the sender should know at once.
     urgent: bool,
+    /// Until when losses are to be expected.
+    trouble_until: Option<Instant>,
 }
 
 impl Acks {
@@ -31,6 +36,9 @@ impl Acks {
             self.largest_at = Some(now);
         }
         let in_order = largest.is_none_or(|largest| number == largest + 1);
+        if !in_order {
+            self.expect_loss(now);
+        }
         self.ranges.insert(number..number + 1);
         if self.ranges.len() > ack::MAX_RANGES {
             self.ranges.pop_first();
@@ -40,6 +48,11 @@ impl Acks {
             self.urgent |= !in_order;
             self.due.get_or_insert(now + delay);
         }
+    }
+
+    /// Single acknowledgements may be lost from now on, so there will be more of them.
+    pub(crate) fn expect_loss(&mut self, now: Instant) {
+        self.trouble_until = Some(now + TROUBLE);
     }
 
     /// Forgets what lies at or below `number`: the peer has seen it acknowledged.
@@ -57,7 +70,11 @@ impl Acks {
         self.pending > 0
             && (self.pending >= PACKETS_BEFORE_ACK
                 || self.due.is_some_and(|due| due <= now)
-                || (flush && (self.urgent || self.pending >= 2)))
+                || (flush && (self.urgent || self.pending >= 2 || self.expects_loss(now))))
+    }
+
+    fn expects_loss(&self, now: Instant) -> bool {
+        self.trouble_until.is_some_and(|until| now < until)
     }
 
     /// Whether there is anything new to acknowledge, were a packet to leave anyway.

@@ -5,6 +5,7 @@ pub(crate) mod ack;
 mod content;
 pub(crate) mod outgoing;
 pub(crate) mod pack;
+mod path;
 pub(crate) mod ranges;
 pub(crate) mod rate;
 pub(crate) mod recovery;

@@ -1,7 +1,7 @@
 //! Messages that wait to be sent or acknowledged: a slab of records whose buffers are recycled. Knows nothing of
 //! packets; a stale reference (a slot reused by another message) is recognised by the message's id.
 
-use super::{Guarantee, ranges::Ranges};
+use super::{Guarantee, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
 /// Buffers kept for reuse, at most this many and this many bytes in all; larger single ones are given back at once.
@@ -30,6 +30,8 @@ pub(crate) struct Outgoing {
     pub(crate) acked: Ranges,
     /// It stands in the queue of resends.
     pub(crate) resending: bool,
+    /// How it is being repeated, if it is.
+    pub(crate) repeat: Option<Repeat>,
 }
 
 /// What a message costs a queue.

@@ -34,7 +34,7 @@ pub(super) struct Packet<'p, 'b> {
     writer: &'p mut Writer<'b>,
     context: &'p mut Context,
     sent: &'p mut SentPackets,
-    packed: Packed,
+    pub(super) packed: Packed,
     /// Payload bytes of an empty packet.
     capacity: usize,
 }
@@ -56,6 +56,7 @@ impl SendQueue {
                 next = self.pack_lane(at, &mut packet);
             }
         }
+        self.pack_repeats(&mut packet);
         packet.packed
     }
 
@@ -130,6 +131,10 @@ impl SendQueue {
 const FRAGMENT_HEAD: usize = 3 + 3 * 9 + 9 + 3 * 4;
 
 impl Packet<'_, '_> {
+    pub(super) fn written(&self) -> usize {
+        self.writer.written()
+    }
+
     /// Whether a message that does not fit here would fit whole into an empty packet, or the room is not worth a cut.
     fn should_wait(&self, total: usize) -> bool {
         let fits_elsewhere = total + FRAGMENT_HEAD <= self.capacity;

@@ -1,23 +1,26 @@
 //! What was sent and is not settled: which packet carried what, what an acknowledgement settles, what counts as lost,
-//! when to probe. Follows RFC 9002 with a measured reordering allowance. Knows parts of messages only as references.
+//! when to probe. Loss is judged by time of sending, as RFC 8985 does, with a measured allowance for reordering. Knows
+//! parts of messages only as references.
 //!
 //! Invariant: packets stand in one deque indexed by number, from the oldest that is unsettled; their contents stand in
 //! a second deque in the same order, so that nothing is allocated per packet.
 
 use std::{
     collections::VecDeque,
-    ops::{Range, RangeInclusive},
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
-pub(crate) use super::content::{Content, Fate};
-use super::{rate::Progress, rtt::Rtt};
-use crate::{config::Config, error::Violation};
+pub(crate) use super::content::{Carrier, Content, Fate};
+use super::{
+    ack::TROUBLE,
+    content::{Packet, State},
+    path::Path,
+    rate::Progress,
+    rtt::Rtt,
+};
+use crate::{config::Config, error::Violation, stats::Packets};
 
-/// Packets by which a later one may overtake before the earlier counts as lost (RFC 9002, 6.1.1), at first.
-const REORDERING_FIRST: u64 = 3;
-/// The same, at most, however much reordering is seen.
-const REORDERING_MOST: u64 = 64;
 /// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
 const SKIPS_REMEMBERED: usize = 16;
 /// A lost packet is remembered this long, to notice that it was only late.
@@ -27,35 +30,8 @@ const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
 /// Probes in a row without an answer that make a silence.
 const PROBES_OF_SILENCE: u32 = 2;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Sent, counts as on its way.
-    Flying,
-    /// Taken for lost (or repeated by a probe) at this time; may still be acknowledged.
-    Lost(Instant),
-    /// Nothing more to learn: acknowledged, or it never called for an acknowledgement.
-    Settled,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Packet {
-    sent: Instant,
-    bytes: u32,
-    /// Position of its first content, counted over the session.
-    contents_at: u64,
-    contents: u32,
-    state: State,
-    eliciting: bool,
-}
-
-impl Packet {
-    /// Where its contents stand in a deque whose front has position `first`.
-    fn contents(&self, first: u64) -> Range<usize> {
-        let start = usize::try_from(self.contents_at.saturating_sub(first)).unwrap_or(usize::MAX);
-        start..start.saturating_add(self.contents as usize)
-    }
-}
+/// A packet of small parts without a word for so long (and three probe timeouts) makes room for new ones.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The packets on their way, and the timers that follow from them.
 #[derive(Debug)]
@@ -73,17 +49,25 @@ pub(crate) struct SentPackets {
     last_eliciting: Option<Instant>,
     loss_at: Option<Instant>,
     probes: u32,
-    reordering_packets: u64,
-    reordering_time: Duration,
+    /// No packet below this number is flying.
+    flying_from: u64,
+    /// Every packet below this number was judged overdue or is settled.
+    overdue_from: u64,
+    /// When the newest packet known to have arrived was sent, and how long its acknowledgement took.
+    newest: Option<(Instant, Duration)>,
+    /// When something new was acknowledged last.
+    progress: Option<Instant>,
+    last_loss: Option<Instant>,
+    path: Path,
     pub(crate) rtt: Rtt,
     ack_delay: Duration,
     max_pto: Duration,
-    /// News for the rate control.
-    progress: Progress,
+    /// For the rate control.
+    news: Progress,
     /// Packets remembered at most.
     most: usize,
-    /// Parts of packets that were taken for lost and arrived after all.
-    pub(crate) late_parts: u64,
+    /// The sender's half of what the statistics say.
+    pub(crate) counted: Packets,
 }
 
 impl SentPackets {
@@ -100,14 +84,18 @@ impl SentPackets {
             last_eliciting: None,
             loss_at: None,
             probes: 0,
-            reordering_packets: REORDERING_FIRST,
-            reordering_time: Duration::ZERO,
+            flying_from: first_number,
+            overdue_from: first_number,
+            newest: None,
+            progress: None,
+            last_loss: None,
+            path: Path::default(),
             rtt: Rtt::new(config.initial_rtt),
             ack_delay: Duration::from_millis(25),
             max_pto: config.max_pto,
-            progress: Progress::default(),
+            news: Progress::default(),
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
-            late_parts: 0,
+            counted: Packets::default(),
         }
     }
 
@@ -172,6 +160,7 @@ impl SentPackets {
         if eliciting {
             self.flight_bytes += bytes as usize;
             self.eliciting_in_flight += 1;
+            self.counted.sent += 1;
             self.last_eliciting = Some(now);
         }
         self.push(now, bytes, contents, eliciting);
@@ -194,7 +183,7 @@ impl SentPackets {
         now: Instant,
         ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
         ack_delay: Duration,
-        mut settle: impl FnMut(Content, Fate),
+        mut settle: impl FnMut(Content, Fate, Carrier),
     ) -> Result<bool, Violation> {
         let next = self.next_number();
         for range in ranges.clone() {
@@ -210,46 +199,60 @@ impl SentPackets {
             if *range.end() < self.first {
                 break;
             }
-            newly |= self.ack_range(range, &mut sample, &mut settle);
+            newly |= self.ack_range(now, range, &mut sample, &mut settle);
         }
         let grew = largest > self.largest_acked;
         self.largest_acked = self.largest_acked.max(largest);
+        if let Some(packet) = largest.filter(|_| grew).and_then(|number| self.at(number)) {
+            self.newest = Some((packet.sent, now.saturating_duration_since(packet.sent)));
+        }
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
         if let Some((_, sent)) = sample.filter(|&(number, _)| grew && Some(number) == largest) {
             let (measured, held) = (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
             self.rtt.sample(measured, held);
-            self.progress.sample = Some((measured, measured.saturating_sub(held)));
+            self.news.sample = Some((measured, measured.saturating_sub(held)));
         }
         if newly {
-            self.progress.awake |= self.probes >= PROBES_OF_SILENCE;
+            self.news.awake |= self.probes >= PROBES_OF_SILENCE;
             self.probes = 0;
+            self.progress = Some(now);
         }
         // Else only time can make a loss, and `loss_at` sees to that.
         if newly || grew {
+            self.path.fade(now);
             self.detect_losses(now, &mut settle);
             self.pop_settled(now);
         }
         Ok(newly)
     }
 
+    fn offset(&self, number: u64) -> usize {
+        usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX)
+    }
+
+    fn at(&self, number: u64) -> Option<&Packet> {
+        self.packets.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
     /// Settles one range; `sample` becomes the largest newly acknowledged packet and when it was sent.
     fn ack_range(
         &mut self,
+        now: Instant,
         range: RangeInclusive<u64>,
         sample: &mut Option<(u64, Instant)>,
-        settle: &mut impl FnMut(Content, Fate),
+        settle: &mut impl FnMut(Content, Fate, Carrier),
     ) -> bool {
-        let start = usize::try_from(range.start().saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let end = usize::try_from(range.end().saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let (start, end) = (self.offset(*range.start()), self.offset(*range.end()));
         let end = end.saturating_add(1).min(self.packets.len());
         if start >= end {
             return false;
         }
         let mut newly = false;
-        let mut late = None;
+        let mut overtaken = Duration::ZERO;
+        let lowest = range.start().max(&self.first);
         for (offset, packet) in self.packets.range_mut(start..end).enumerate() {
             let contents = packet.contents(self.contents_first);
-            let was = packet.state;
+            let (was, carrier) = (packet.state, packet.carrier());
             packet.state = State::Settled;
             // What was acknowledged before has nothing to tell again, however often the peer repeats it.
             let known = packet.eliciting && was == State::Settled;
@@ -257,81 +260,150 @@ impl SentPackets {
                 continue;
             }
             for &content in self.contents.range(contents) {
-                settle(content, Fate::Acked);
+                settle(content, Fate::Acked, carrier);
             }
-            match was {
-                State::Flying => {
-                    self.progress.acked_bytes += packet.bytes as usize;
-                    self.progress.acked_packets += 1;
-                    self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
-                    self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-                    newly = true;
-                    *sample =
-                        (*sample).max(Some((range.start().max(&self.first) + offset as u64, packet.sent)));
-                }
-                State::Lost(since) => {
-                    newly = true;
-                    let parts = self.contents.range(packet.contents(self.contents_first));
-                    self.late_parts +=
-                        parts.filter(|content| matches!(content, Content::Part { .. })).count() as u64;
-                    late = Some((range.start().max(&self.first) + offset as u64, since));
-                }
-                State::Settled => {}
+            if was == State::Settled {
+                continue;
+            }
+            newly = true;
+            self.counted.acked += 1;
+            self.counted.late += u64::from(matches!(was, State::Lost(_)));
+            self.path.arrived();
+            if let Some((newest, _)) = self.newest {
+                overtaken = overtaken.max(newest.saturating_duration_since(packet.sent));
+            }
+            if was == State::Flying {
+                self.news.acked_bytes += packet.bytes as usize;
+                self.news.acked_packets += 1;
+                self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
+                self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
+                *sample = (*sample).max(Some((lowest + offset as u64, packet.sent)));
             }
         }
-        if let Some((number, _)) = late {
-            self.learn_reordering(number);
+        if overtaken > Duration::ZERO {
+            self.path.overtaken(now, overtaken);
         }
         newly
     }
 
-    /// A packet that was taken for lost was only late: allow for more reordering from now on.
-    fn learn_reordering(&mut self, number: u64) {
-        let distance = self.largest_acked.map_or(0, |largest| largest.saturating_sub(number)) + 1;
-        self.reordering_packets = self.reordering_packets.max(distance).min(REORDERING_MOST);
-        self.reordering_time = (self.reordering_time + self.rtt.smoothed() / 8).min(self.rtt.smoothed());
+    /// Copies sent up to this moment would be known by now, had they arrived: what was sent later has, and the
+    /// allowance for reordering is over.
+    pub(crate) fn known_until(&self, now: Instant) -> Option<Instant> {
+        let (newest, took) = self.newest?;
+        let by_now = now.checked_sub(took + self.path.allowance(&self.rtt))?;
+        Some(newest.min(by_now))
     }
 
     /// Marks as lost what later packets overtook by too much, and sets the timer for what may follow.
-    fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate)) {
+    fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
         self.loss_at = None;
-        let Some(largest) = self.largest_acked else { return };
-        let Some(span) = largest.checked_sub(self.first) else { return };
-        let span = usize::try_from(span).unwrap_or(usize::MAX).min(self.packets.len());
-        let delay = self.rtt.loss_delay() + self.reordering_time;
-        for (number, at) in (self.first..).zip(0..span) {
-            let flying = self.packets.get(at).filter(|packet| packet.state == State::Flying);
-            let Some(due) = flying.map(|packet| packet.sent + delay) else { continue };
-            if due > now && largest - number < self.reordering_packets {
-                self.loss_at = Some(self.loss_at.map_or(due, |earlier| earlier.min(due)));
-                continue;
+        let (Some(largest), Some((_, took))) = (self.largest_acked, self.newest) else { return };
+        let delay = took + self.path.allowance(&self.rtt);
+        while let Some(number) = self.next_flying().filter(|&number| number < largest) {
+            let Some(due) = self.at(number).map(|packet| packet.sent + delay) else { return };
+            // Later packets were sent later.
+            if due > now {
+                self.loss_at = Some(due);
+                return;
             }
-            self.progress.lost_packets += u32::from(self.lose(now, at, settle));
+            self.path.lost();
+            self.news.lost_packets += 1;
+            self.last_loss = Some(now);
+            self.lose(now, self.offset(number), Fate::Lost, settle);
         }
     }
 
     /// What has become known since the last call.
-    pub(crate) fn take_progress(&mut self) -> Progress {
-        std::mem::take(&mut self.progress)
+    pub(crate) fn take_news(&mut self) -> Progress {
+        std::mem::take(&mut self.news)
     }
 
-    /// Takes a packet out of the flight, if it is there, and hands its contents back for another try.
-    fn lose(&mut self, now: Instant, at: usize, settle: &mut impl FnMut(Content, Fate)) -> bool {
+    /// The oldest packet that flies. Each is passed over once.
+    fn next_flying(&mut self) -> Option<u64> {
+        self.flying_from = self.flying_from.max(self.first);
+        loop {
+            match self.at(self.flying_from)?.state {
+                State::Flying => return Some(self.flying_from),
+                _ => self.flying_from += 1,
+            }
+        }
+    }
+
+    /// Takes a packet out of the flight, if it is there, and hands its contents back.
+    fn lose(
+        &mut self,
+        now: Instant,
+        at: usize,
+        fate: Fate,
+        settle: &mut impl FnMut(Content, Fate, Carrier),
+    ) -> bool {
         let flying = self.packets.get_mut(at).filter(|packet| packet.state == State::Flying);
         let Some(packet) = flying else { return false };
+        let carrier = packet.carrier();
         packet.state = State::Lost(now);
+        self.counted.lost += 1;
         self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
         self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
         let contents = packet.contents(self.contents_first);
-        self.contents.range(contents).for_each(|&content| settle(content, Fate::Lost));
+        self.contents.range(contents).for_each(|&content| settle(content, fate, carrier));
         true
+    }
+
+    /// Names what should have been heard of by now. A packet leaves is about to: it may carry some of it along.
+    pub(crate) fn mark_overdue(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate, Carrier)) {
+        let wait = self.overdue(now);
+        self.overdue_from = self.overdue_from.max(self.first);
+        while let Some(&packet) = self.at(self.overdue_from).filter(|packet| packet.sent + wait <= now) {
+            self.overdue_from += 1;
+            if packet.state == State::Flying {
+                let carrier = packet.carrier();
+                let contents = packet.contents(self.contents_first);
+                self.contents.range(contents).for_each(|&content| settle(content, Fate::Overdue, carrier));
+            }
+        }
+    }
+
+    /// How long after its sending a part counts as overdue.
+    pub(crate) fn overdue(&self, now: Instant) -> Duration {
+        // Where packets are lost the peer acknowledges each at once.
+        let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
+        self.rtt.overdue() + if hasty { Duration::ZERO } else { self.ack_delay }
+    }
+
+    /// Whether nothing new was acknowledged for so long that more than single acknowledgements must be lost.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.progress.is_none_or(|last| now.saturating_duration_since(last) >= self.overdue(now))
+    }
+
+    /// Share of the packets that are lost, in 1/65,536.
+    pub(crate) fn loss(&self) -> u32 {
+        self.path.loss()
+    }
+
+    /// Before something new leaves: packets of small parts that nobody spoke of for a second no longer fill the flight.
+    /// Their parts are remembered by the queue above.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        small: u32,
+        mut settle: impl FnMut(Content, Fate, Carrier),
+    ) {
+        let wait = SILENCE.max(self.pto_base() * 3);
+        while let Some(number) = self.next_flying() {
+            let Some(packet) = self.at(number).filter(|packet| packet.sent + wait <= now) else { return };
+            let large = |content: &Content| matches!(content, Content::Part { len, .. } if *len > small);
+            if self.contents.range(packet.contents(self.contents_first)).any(large) {
+                return;
+            }
+            self.lose(now, self.offset(number), Fate::Lost, &mut settle);
+        }
     }
 
     /// Makes room for the next packet: a peer that asks and asks but acknowledges nothing must not make us remember
     /// every answer. The oldest packets count as lost and are forgotten.
-    pub(crate) fn make_room(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate)) {
+    pub(crate) fn make_room(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate, Carrier)) {
         while self.packets.len() >= self.most {
-            self.lose(now, 0, &mut settle);
+            self.lose(now, 0, Fate::Lost, &mut settle);
             self.pop_front();
         }
     }
@@ -364,14 +436,15 @@ impl SentPackets {
     }
 
     fn probe_at(&self) -> Option<Instant> {
-        if self.eliciting_in_flight == 0 {
-            return None;
-        }
-        self.last_eliciting.map(|last| last + self.pto())
+        self.last_eliciting.filter(|_| self.eliciting_in_flight > 0).map(|last| last + self.pto())
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).
-    pub(crate) fn handle_timeout(&mut self, now: Instant, mut settle: impl FnMut(Content, Fate)) -> u32 {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        mut settle: impl FnMut(Content, Fate, Carrier),
+    ) -> u32 {
         if self.loss_at.is_some_and(|at| at <= now) {
             self.detect_losses(now, &mut settle);
             self.pop_settled(now);
@@ -388,13 +461,10 @@ impl SentPackets {
     }
 
     /// Hands the contents of the two oldest flying packets back for another try, and takes them out of the flight.
-    fn repeat_oldest(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate)) {
-        let mut left = 2;
-        for at in 0..self.packets.len() {
-            left -= u32::from(self.lose(now, at, settle));
-            if left == 0 {
-                break;
-            }
+    fn repeat_oldest(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
+        for _ in 0..2 {
+            let Some(number) = self.next_flying() else { return };
+            self.lose(now, self.offset(number), Fate::Lost, settle);
         }
     }
 

@@ -1,11 +1,217 @@
-//! Sends lost parts again, in the order in which they were found lost. PROTOCOL.md, "Loss".
+//! Sends again what did not arrive. What is known to be lost leaves at once; a small message that nobody has spoken of
+//! rides in datagrams that leave anyway, by turns, until it is acknowledged. PROTOCOL.md, "Loss".
+//!
+//! Invariant: a message stands in the turns exactly when its `repeat` says so; an entry whose time is not that of the
+//! message's latest copy is stale and dropped when it is met.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
+    outgoing::{Outgoing, Slab},
     pack::{Next, Packet},
+    recovery::{Carrier, Content, Fate, SentPackets},
     send::SendQueue,
 };
 
+/// Longest message that rides along, bytes.
+pub(crate) const SMALL: u32 = 512;
+/// So many bytes ride in one datagram at most, and so many times what it carries otherwise.
+const RIDING_BYTES: usize = 1_100;
+/// So long a message is repeated without back-off.
+const EAGER: Duration = Duration::from_secs(1);
+/// And so far apart after that.
+const PATIENT: Duration = Duration::from_secs(1);
+/// Entries that are looked at for one datagram, at most.
+const LOOKED_AT: usize = 16;
+/// The least time between two copies.
+const LEAST_GAP: Duration = Duration::from_millis(8);
+
+/// How a message is being repeated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    /// When its latest copy was sent.
+    last: Instant,
+    /// When it was repeated first.
+    since: Option<Instant>,
+    copies: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    slot: u32,
+    id: u64,
+    last: Instant,
+}
+
+/// What the path is like, as far as it says how often to repeat.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    now: Instant,
+    /// Between copies while nothing is heard.
+    gap: Duration,
+    /// Between copies that can be answered.
+    overdue: Duration,
+    /// Copies in a row before there can be an answer.
+    copies: u32,
+    quiet: bool,
+}
+
+/// Messages that are repeated until they are acknowledged, least recently sent first.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats {
+    eager: VecDeque<Turn>,
+    patient: VecDeque<Turn>,
+    pace: Option<Pace>,
+    /// Copies that were sent although the first one arrived.
+    pub(crate) needless: u64,
+}
+
+impl Repeats {
+    pub(super) fn clear(&mut self) {
+        self.eager.clear();
+        self.patient.clear();
+        self.pace = None;
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.eager.shrink_to_fit();
+        self.patient.shrink_to_fit();
+    }
+}
+
+/// The message of an entry, if the entry speaks of its latest copy.
+fn current<'s>(slab: &'s mut Slab, turn: &Turn) -> Option<(&'s mut Outgoing, Repeat)> {
+    let message = slab.named(turn.slot, turn.id).filter(|message| !message.resending)?;
+    let repeat = message.repeat.filter(|repeat| repeat.last == turn.last)?;
+    Some((message, repeat))
+}
+
+/// Keeps the least recently sent in front.
+fn insert(turns: &mut VecDeque<Turn>, turn: Turn) {
+    let at = turns.partition_point(|earlier| earlier.last <= turn.last);
+    turns.insert(at, turn);
+}
+
 impl SendQueue {
+    /// Learns the fate of what `carrier` carried.
+    pub(crate) fn on_fate(&mut self, content: Content, fate: Fate, carrier: Carrier) {
+        let Content::Part { slot, id, offset, len } = content else { return };
+        let Some(message) = self.slab.named(slot, id) else { return };
+        match (fate, message.repeat) {
+            (Fate::Acked, repeat) => {
+                let first = repeat
+                    .map_or(carrier.late, |repeat| repeat.since.is_some_and(|since| carrier.sent < since));
+                self.repeats.needless += u64::from(first);
+            }
+            // A later copy is on its way, and will be judged by itself.
+            (Fate::Lost, Some(repeat)) if repeat.last > carrier.sent => return,
+            (Fate::Overdue, None) => {
+                let whole = offset == 0 && len as usize == message.bytes.len();
+                if whole && len <= SMALL && !message.resending {
+                    message.repeat = Some(Repeat { last: carrier.sent, since: None, copies: 0 });
+                    insert(&mut self.repeats.eager, Turn { slot, id, last: carrier.sent });
+                }
+                return;
+            }
+            (Fate::Overdue, Some(_)) => return,
+            (Fate::Lost, _) => {}
+        }
+        self.settle(slot, id, (offset, len), fate);
+    }
+
+    /// Everything whose latest copy was sent up to `bound` must be sent again at once.
+    pub(crate) fn hurry_repeats(&mut self, bound: Instant) {
+        for patient in [true, false] {
+            while let Some(turn) = self.oldest_turn(patient).filter(|turn| turn.last <= bound) {
+                self.hurry(turn);
+            }
+        }
+    }
+
+    /// The two that wait longest must be sent again at once: a probe was called for.
+    pub(crate) fn hurry_two(&mut self) {
+        for _ in 0..2 {
+            if let Some(turn) = self.oldest_turn(true).or_else(|| self.oldest_turn(false)) {
+                self.hurry(turn);
+            }
+        }
+    }
+
+    /// Takes the foremost entry that is not stale out of its queue.
+    fn oldest_turn(&mut self, patient: bool) -> Option<Turn> {
+        let Self { repeats, slab, .. } = self;
+        let turns = if patient { &mut repeats.patient } else { &mut repeats.eager };
+        loop {
+            let turn = *turns.front()?;
+            if current(slab, &turn).is_some() {
+                return Some(turn);
+            }
+            turns.pop_front();
+        }
+    }
+
+    fn hurry(&mut self, turn: Turn) {
+        if let Some((message, _)) = current(&mut self.slab, &turn) {
+            message.resend.insert(0..message.bytes.len() as u64);
+            message.resending = true;
+            self.resends.push_back((turn.slot, turn.id));
+        }
+    }
+
+    /// Before a packet is filled: what decides how often to repeat.
+    pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
+        let copies = match sent.loss() {
+            ..=5_500 => 1,
+            5_501..=9_000 => 2,
+            _ => 3,
+        };
+        let overdue = sent.overdue(now);
+        let gap = (overdue / 6).max(LEAST_GAP);
+        self.repeats.pace = Some(Pace { now, gap, overdue, copies, quiet: sent.is_quiet(now) });
+    }
+
+    /// Lets overdue messages ride in the room that is left in a packet that leaves anyway.
+    pub(super) fn pack_repeats(&mut self, packet: &mut Packet<'_, '_>) {
+        let Some(pace) = self.repeats.pace.filter(|_| packet.packed.frames > 0) else { return };
+        let end = packet.written() + RIDING_BYTES;
+        for patient in [false, true] {
+            let mut at = 0;
+            while at < LOOKED_AT {
+                let Self { repeats: Repeats { eager, patient: patients, .. }, slab, .. } = self;
+                let turns = if patient { &mut *patients } else { &mut *eager };
+                let Some(&turn) = turns.get(at) else { break };
+                let Some((message, repeat)) = current(slab, &turn) else {
+                    turns.remove(at);
+                    continue;
+                };
+                if !patient && repeat.since.is_some_and(|since| pace.now >= since + EAGER) {
+                    turns.remove(at);
+                    insert(patients, turn);
+                    continue;
+                }
+                if pace.now < turn.last + pace.wait(&repeat, patient) {
+                    // Later entries wait at least as long, unless they differ in their number of copies.
+                    if patient || pace.quiet {
+                        break;
+                    }
+                    at += 1;
+                    continue;
+                }
+                let total = message.bytes.len();
+                if packet.written() + total > end || packet.put(turn.slot, message, (0, total)).is_none() {
+                    return;
+                }
+                message.repeat = Some(repeat.again(pace.now));
+                self.resent_parts = self.resent_parts.saturating_add(1);
+                turns.remove(at);
+                turns.push_back(Turn { last: pace.now, ..turn });
+            }
+        }
+    }
+
     /// Packs parts to be sent again until there are none or the packet is full.
     pub(super) fn pack_resends(&mut self, packet: &mut Packet<'_, '_>) -> Next {
         while let Some(&(slot, id)) = self.resends.front() {
@@ -29,7 +235,33 @@ impl SendQueue {
                 message.resending = false;
                 self.resends.pop_front();
             }
+            let whole = from == 0 && to as usize == message.bytes.len() && to <= SMALL;
+            if let Some(now) = self.repeats.pace.map(|pace| pace.now).filter(|_| whole) {
+                let before = message.repeat.unwrap_or(Repeat { last: now, since: None, copies: 0 });
+                message.repeat = Some(before.again(now));
+                self.repeats.eager.push_back(Turn { slot, id, last: now });
+            }
         }
         Next::Done
+    }
+}
+
+impl Repeat {
+    fn again(self, now: Instant) -> Self {
+        Self { last: now, since: self.since.or(Some(now)), copies: self.copies.saturating_add(1) }
+    }
+}
+
+impl Pace {
+    fn wait(&self, repeat: &Repeat, patient: bool) -> Duration {
+        if patient {
+            PATIENT
+        } else if repeat.since.is_none() {
+            Duration::ZERO
+        } else if self.quiet || repeat.copies < self.copies {
+            self.gap
+        } else {
+            self.overdue
+        }
     }
 }

@@ -13,22 +13,31 @@ pub(crate) struct Rtt {
     min: Duration,
     smoothed: Duration,
     variance: Duration,
+    /// Running mean of what one sample differs from the one before (in the manner of RFC 3550, 6.4.1).
+    jitter: Duration,
     measured: bool,
 }
 
 impl Rtt {
     pub(crate) fn new(initial: Duration) -> Self {
-        Self { latest: initial, min: initial, smoothed: initial, variance: initial / 2, measured: false }
+        Self {
+            latest: initial,
+            min: initial,
+            smoothed: initial,
+            variance: initial / 2,
+            jitter: Duration::ZERO,
+            measured: false,
+        }
     }
 
     /// Takes a sample; `ack_delay` is what the peer says it held the acknowledgement back.
     pub(crate) fn sample(&mut self, sample: Duration, ack_delay: Duration) {
-        self.latest = sample;
         if !self.measured {
-            *self =
-                Self { latest: sample, min: sample, smoothed: sample, variance: sample / 2, measured: true };
+            *self = Self { measured: true, ..Self::new(sample) };
             return;
         }
+        self.jitter = (self.jitter * 15 + self.latest.abs_diff(sample)) / 16;
+        self.latest = sample;
         self.min = self.min.min(sample);
         // The peer's word is believed only as far as the sample stays above the minimum (RFC 9002, 5.3).
         let adjusted = if sample >= self.min + ack_delay { sample - ack_delay } else { sample };
@@ -52,16 +61,23 @@ impl Rtt {
         self.variance
     }
 
+    pub(crate) fn jitter(&self) -> Duration {
+        self.jitter
+    }
+
     /// Probe timeout without back-off (RFC 9002, 6.2.1).
     pub(crate) fn pto(&self, ack_delay: Duration) -> Duration {
         self.smoothed + (self.variance * 4).max(GRANULARITY) + ack_delay
     }
 
-    /// How long after its sending a packet older than an acknowledged one counts as lost, before the measured
-    /// reordering allowance (RFC 9002, 6.1.2).
-    pub(crate) fn loss_delay(&self) -> Duration {
-        let rtt = self.smoothed.max(self.latest);
-        (rtt + rtt / 8).max(GRANULARITY)
+    /// How long after its sending there should have been word of a packet whose acknowledgement was not held back.
+    pub(crate) fn overdue(&self) -> Duration {
+        self.smoothed + (self.variance * 4).max(GRANULARITY)
+    }
+
+    /// The shortest round trip seen; the guess before the first.
+    pub(crate) fn shortest(&self) -> Duration {
+        self.min
     }
 }
 

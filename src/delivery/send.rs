@@ -7,7 +7,8 @@ use super::{
     Guarantee, MessageId,
     outgoing::{Outgoing, Slab, charge},
     ranges::Ranges,
-    recovery::{Content, Fate},
+    recovery::Fate,
+    resend::Repeats,
     send_lane::SendLane,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct SendQueue {
     pub(super) lanes: Vec<SendLane>,
     /// Slots and ids of messages with parts to be sent again, in the order in which they were found lost.
     pub(super) resends: VecDeque<(u32, u64)>,
+    /// Small messages whose latest copy has not been heard of, by turns.
+    pub(crate) repeats: Repeats,
     building: Vec<u8>,
     next_id: u64,
     /// Bytes of messages never packed, with a little for each frame's head.
@@ -67,6 +70,7 @@ impl SendQueue {
             slab: Slab::default(),
             lanes: Vec::new(),
             resends: VecDeque::new(),
+            repeats: Repeats::default(),
             building: Vec::new(),
             next_id: 1,
             unsent_bytes: 0,
@@ -200,6 +204,7 @@ impl SendQueue {
             resend: Ranges::default(),
             acked: Ranges::default(),
             resending: false,
+            repeat: None,
         };
         if let Some(slot) = self.slab.insert(message) {
             match guarantee {
@@ -265,7 +270,7 @@ impl SendQueue {
                     self.release(slot);
                 }
             }
-            Fate::Lost => {
+            Fate::Lost | Fate::Overdue => {
                 let empty = part.is_empty();
                 let Outgoing { acked, resend, .. } = message;
                 acked.gaps(part).for_each(|gap| resend.insert(gap));
@@ -287,13 +292,6 @@ impl SendQueue {
         self.slab.remove(slot);
     }
 
-    /// Takes the queue's fate of packets in one go.
-    pub(crate) fn settle_content(&mut self, content: Content, fate: Fate) {
-        if let Content::Part { slot, id, offset, len } = content {
-            self.settle(slot, id, (offset, len), fate);
-        }
-    }
-
     /// The session is over: everything is dropped. Names each `Delivery` that was not acknowledged, oldest first.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let mut undelivered: Vec<MessageId> = self
@@ -305,6 +303,7 @@ impl SendQueue {
         undelivered.sort_unstable();
         self.slab = Slab::default();
         self.resends.clear();
+        self.repeats.clear();
         self.lanes.iter_mut().for_each(SendLane::reset);
         self.unsent_bytes = 0;
         self.window_used = 0;
@@ -340,6 +339,7 @@ impl SendQueue {
         self.slab.shrink();
         self.lanes.iter_mut().for_each(SendLane::shrink);
         self.resends.shrink_to_fit();
+        self.repeats.shrink();
         if self.building.is_empty() {
             self.building = Vec::new();
         }

@@ -32,7 +32,7 @@ mod state;
 mod tests;
 
 pub use link::{Burst, Jitter, Link};
-pub use nat::Nat;
+pub use nat::{Filter, Mapping, Nat};
 pub use net::{Datagram, Net, Verdict};
 pub use path::Counts;
 pub use rng::Rng;

@@ -10,7 +10,7 @@ use super::nat::Nat;
 use super::path::Counts;
 use super::rng::Rng;
 use super::socket::Socket;
-use super::state::State;
+use super::state::{Change, State};
 
 /// A datagram as it was handed to the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ use super::state::State;
 pub struct Datagram {
     /// When, in virtual time.
     pub at: Instant,
-    /// The sender's address.
+    /// The sender's own address.
     pub from: SocketAddr,
     /// The address it is sent to.
     pub to: SocketAddr,
@@ -162,9 +162,38 @@ impl Net {
         self.state().path(from, to).blocked = false;
     }
 
-    /// Puts a node behind a [`Nat`].
+    /// [`set_link`](Self::set_link) at a time to come, counted from the network's beginning: a path whose largest
+    /// packet shrinks in mid-session, say. In the past it happens now.
+    pub fn set_link_at(&self, at: Duration, from: SocketAddr, to: SocketAddr, link: Link) {
+        self.state().plan(nanos(at), Change::Link(from, to, Box::new(link)));
+    }
+
+    /// Puts a node behind a [`Nat`], or with [`Nat::default`] in the open. Ports and permissions that it had are void:
+    /// also the way to move a node to another network.
+    ///
+    /// Links are set and counted by the nodes' own addresses, as ever; peers write to what [`seen_as`](Self::seen_as)
+    /// says.
     pub fn set_nat(&self, node: SocketAddr, nat: Nat) {
-        self.state().node(node).gate.set(nat);
+        self.state().nats.set(node, nat);
+    }
+
+    /// Lets a node's [`Nat`] forget its ports and permissions, as after a restart of the box: what is sent to the old
+    /// ports is refused, and what the node sends next leaves by new ones.
+    pub fn rebind(&self, node: SocketAddr) {
+        self.state().nats.rebind(node);
+    }
+
+    /// [`rebind`](Self::rebind) at a time to come, counted from the network's beginning.
+    pub fn rebind_at(&self, at: Duration, node: SocketAddr) {
+        self.state().plan(nanos(at), Change::Rebind(node));
+    }
+
+    /// The address under which `peer` hears the node and reaches it, or would if it were let in. `None` while the
+    /// node's [`Nat`] has no port for it: the node must write first.
+    #[must_use]
+    pub fn seen_as(&self, node: SocketAddr, peer: SocketAddr) -> Option<SocketAddr> {
+        let state = self.state();
+        state.nats.seen_as(state.now(), node, peer)
     }
 
     /// Lets the next `count` sends of the node's socket fail with `kind`. The datagrams are not sent.
@@ -201,7 +230,7 @@ impl Net {
         taken.into_iter().map(datagram).collect()
     }
 
-    /// What became of the datagrams `from` → `to`.
+    /// What became of the datagrams `from` → `to`, both the nodes' own addresses.
     #[must_use]
     pub fn counts(&self, from: SocketAddr, to: SocketAddr) -> Counts {
         self.state().path(from, to).counts

@@ -51,6 +51,7 @@ pub(super) enum Purpose {
     Datagrams,
     Bursts,
     Node,
+    Ports,
 }
 
 impl std::fmt::Debug for Rng {

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::link::Link;
-use super::nat::Gate;
+use super::nat::Nats;
 use super::net::{Verdict, nanos};
 use super::path::Path;
 use super::rng::{Fingerprint, Purpose, Rng};
@@ -19,6 +19,9 @@ const RECEIVE_OVERHEAD: usize = 64;
 /// Emptied buffers that are kept for the next datagrams.
 const SPARE_BUFFERS: usize = 4_096;
 
+/// From where to where.
+type Ends = (SocketAddr, SocketAddr);
+
 pub(super) type Recorded = (u64, SocketAddr, SocketAddr, Vec<u8>);
 
 #[derive(Debug)]
@@ -29,16 +32,26 @@ pub(super) struct State {
     order: u64,
     under_way: BinaryHeap<Reverse<UnderWay>>,
     nodes: BTreeMap<SocketAddr, Node>,
-    paths: BTreeMap<(SocketAddr, SocketAddr), Path>,
+    /// By the nodes' own addresses, whatever the datagrams say.
+    paths: BTreeMap<Ends, Path>,
+    pub(super) nats: Nats,
+    /// What is to change, by time and order.
+    changes: BTreeMap<(u64, u64), Change>,
     spare: Vec<Vec<u8>>,
     pub(super) default: Link,
     pub(super) trace: Fingerprint,
     pub(super) record: Option<Vec<Recorded>>,
 }
 
+/// A change that was put down for later.
+#[derive(Debug)]
+pub(super) enum Change {
+    Link(SocketAddr, SocketAddr, Box<Link>),
+    Rebind(SocketAddr),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    pub(super) gate: Gate,
     pub(super) send_faults: Option<(u32, io::ErrorKind)>,
     pub(super) receive_faults: Option<(u32, io::ErrorKind)>,
     /// Counts the sockets this address has had; the newest one owns it.
@@ -53,6 +66,9 @@ pub(super) struct Node {
 struct UnderWay {
     due: u64,
     order: u64,
+    /// The direction that it takes, by the nodes' own addresses.
+    path: Ends,
+    /// What its header says.
     from: SocketAddr,
     to: SocketAddr,
     /// Its number in its direction; `None` for repetitions and injected ones, which say nothing about order.
@@ -69,6 +85,8 @@ impl State {
             under_way: BinaryHeap::new(),
             nodes: BTreeMap::new(),
             paths: BTreeMap::new(),
+            nats: Nats::new(seed),
+            changes: BTreeMap::new(),
             spare: Vec::new(),
             default: Link::default(),
             trace: Fingerprint::EMPTY,
@@ -132,12 +150,35 @@ impl State {
 
     pub(super) fn advance_to(&mut self, to: u64) {
         let to = to.max(self.now);
-        while self.under_way.peek().is_some_and(|Reverse(first)| first.due <= to) {
-            let Some(Reverse(first)) = self.under_way.pop() else { break };
-            self.now = self.now.max(first.due);
-            self.arrive(first);
+        loop {
+            let arrival = self.under_way.peek().map(|Reverse(first)| first.due);
+            let change = self.changes.first_key_value().map(|((at, _), _)| *at);
+            let Some(next) = arrival.into_iter().chain(change).min().filter(|next| *next <= to) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            if change == Some(next) {
+                self.change();
+            } else if let Some(Reverse(first)) = self.under_way.pop() {
+                self.arrive(first);
+            }
         }
         self.now = to;
+    }
+
+    /// Puts down a change for later; what is due already happens now.
+    pub(super) fn plan(&mut self, at: u64, change: Change) {
+        self.order += 1;
+        self.changes.insert((at, self.order), change);
+        self.advance_to(self.now);
+    }
+
+    fn change(&mut self) {
+        match self.changes.pop_first() {
+            Some((_, Change::Link(from, to, link))) => self.set_link(from, to, *link),
+            Some((_, Change::Rebind(node))) => self.nats.rebind(node),
+            None => {}
+        }
     }
 
     pub(super) fn check_send(&mut self, from: SocketAddr, generation: u64) -> io::Result<()> {
@@ -146,71 +187,63 @@ impl State {
         fault(&mut node.send_faults)
     }
 
-    /// The way out: the trace, the record, the sender's gate, the tap's verdict, the link.
+    /// The way out: the trace, the record, the sender's NAT, the tap's verdict, the link.
     pub(super) fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], verdict: Verdict) {
         self.note(b"sent", from, to, bytes);
         let now = self.now;
         if let Some(record) = &mut self.record {
             record.push((now, from, to, bytes.to_vec()));
         }
-        self.node(from).gate.on_send(now, to);
+        let path = (from, self.nats.behind(to));
+        let seen = self.nats.leave(now, from, to);
         match verdict {
-            Verdict::Pass => self.carry(from, to, bytes, 0),
-            Verdict::Drop => self.path(from, to).tapped(bytes.len()),
-            Verdict::Delay(more) => self.carry(from, to, bytes, nanos(more)),
-            Verdict::Replace(other) => self.carry(from, to, &other, 0),
+            Verdict::Pass => self.carry(path, (seen, to), bytes, 0),
+            Verdict::Drop => self.path(path.0, path.1).tapped(bytes.len()),
+            Verdict::Delay(more) => self.carry(path, (seen, to), bytes, nanos(more)),
+            Verdict::Replace(other) => self.carry(path, (seen, to), &other, 0),
         }
     }
 
-    fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], delay: u64) {
+    fn carry(&mut self, path: Ends, header: Ends, bytes: &[u8], delay: u64) {
         let now = self.now;
-        let fate = self.path(from, to).judge(now, bytes.len());
+        let fate = self.path(path.0, path.1).judge(now, bytes.len());
         let arrivals = [(fate.first, Some(fate.index)), (fate.second, None)];
         for (due, index) in arrivals.into_iter().filter_map(|(due, index)| Some((due?, index))) {
             let mut carried = self.copy(bytes);
             if let Some(seed) = fate.damage {
                 damage(&mut carried, seed);
             }
-            self.put_under_way(due.saturating_add(delay), from, to, index, carried);
+            self.put_under_way(due.saturating_add(delay), path, header, index, carried);
         }
     }
 
     pub(super) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let carried = self.copy(bytes);
-        self.put_under_way(self.now, from, to, None, carried);
+        let path = (self.nats.behind(from), self.nats.behind(to));
+        self.put_under_way(self.now, path, (from, to), None, carried);
     }
 
-    fn put_under_way(
-        &mut self,
-        due: u64,
-        from: SocketAddr,
-        to: SocketAddr,
-        index: Option<u64>,
-        bytes: Vec<u8>,
-    ) {
+    fn put_under_way(&mut self, due: u64, path: Ends, header: Ends, index: Option<u64>, bytes: Vec<u8>) {
         self.order += 1;
-        let order = self.order;
-        self.under_way.push(Reverse(UnderWay { due, order, from, to, index, bytes }));
+        let ((from, to), order) = (header, self.order);
+        self.under_way.push(Reverse(UnderWay { due, order, path, from, to, index, bytes }));
     }
 
-    /// The way in: the order noted, the receiver's gate, its socket.
+    /// The way in: the order noted, the receiver's NAT, its socket.
     fn arrive(&mut self, datagram: UnderWay) {
-        let UnderWay { from, to, index, bytes, .. } = datagram;
+        let UnderWay { path, from, to, index, bytes, .. } = datagram;
         self.note(b"came", from, to, &bytes);
-        let now = self.now;
-        let node = self.node(to);
         let cost = bytes.len() + RECEIVE_OVERHEAD;
-        let taken = node.bound
-            && node.gate.admits(now, from)
-            && node.inbox_bytes.saturating_add(cost) <= RECEIVE_BUFFER;
-        let refused = if taken {
-            node.inbox_bytes += cost;
-            node.inbox.push_back((from, bytes));
-            None
-        } else {
-            Some(bytes)
+        let node = self.nats.admit(self.now, from, to).map(|node| self.node(node));
+        let refused = match node {
+            Some(node) if node.bound && node.inbox_bytes.saturating_add(cost) <= RECEIVE_BUFFER => {
+                node.inbox_bytes += cost;
+                node.inbox.push_back((from, bytes));
+                None
+            }
+            _ => Some(bytes),
         };
-        let path = self.path(from, to);
+        let path = self.path(path.0, path.1);
         if let Some(index) = index {
             path.arrived(index);
         }

@@ -246,10 +246,10 @@ fn nothing_passes_a_blackout_or_a_block_but_what_was_under_way_arrives() {
 }
 
 #[test]
-fn a_restricted_nat_admits_only_whom_the_node_wrote_to_and_only_for_a_while() {
+fn a_firewall_admits_only_whom_the_node_wrote_to_and_only_for_a_while() {
     let net = Net::seed(1);
     let (inside, outside) = (net.socket(here()), net.socket(there()));
-    net.set_nat(here(), Nat::PortRestricted { lifetime: MS(1_000) });
+    net.set_nat(here(), Nat { lifetime: MS(1_000), ..Nat::firewall() });
     let arrives = || {
         outside.send_to(b"in", here()).unwrap();
         inside.recv_from(&mut [0; 8]).is_ok()

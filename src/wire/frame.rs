@@ -125,13 +125,16 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-/// Whether the whole payload decodes and says something: at least one frame that is not padding.
+/// Whether the whole payload decodes and says something: at least one frame that is not padding. A second ACK could
+/// only repeat the first, and each costs a pass over all packets on their way, so there is none.
 pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
-    let mut any = false;
+    let (mut any, mut acks) = (false, 0_u32);
     for frame in Frames::new(payload) {
-        any |= !matches!(frame?, Frame::Padding { .. });
+        let frame = frame?;
+        any |= !matches!(frame, Frame::Padding { .. });
+        acks += u32::from(matches!(frame, Frame::Ack(_)));
     }
-    if any { Ok(()) } else { Err(Malformed) }
+    if any && acks <= 1 { Ok(()) } else { Err(Malformed) }
 }
 
 #[inline(never)]

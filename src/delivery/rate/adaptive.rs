@@ -19,6 +19,8 @@ const CATCH_UP: usize = 128 << 10;
 /// The queue that is aimed at: a quarter of the path's round trip, within these bounds.
 const SHORT_QUEUE: Duration = Duration::from_millis(14);
 const LONG_QUEUE: Duration = Duration::from_millis(30);
+/// How much of what looks like a queue may be an uneven path.
+const MOST_NOISE: Duration = Duration::from_millis(40);
 /// Who is polite never makes a queue so many times as long as it should be. After so many cuts in a row that did not
 /// shorten such a queue, and so long a time, the queue may be somebody else's.
 const IMPOLITE: u32 = 3;
@@ -85,6 +87,8 @@ pub(super) struct Adaptive {
     standing: Duration,
     /// How long the peer holds an acknowledgement back, smoothed: the window must cover that too.
     held: Duration,
+    /// Delay that comes and goes whatever the window is.
+    noise: Duration,
     /// Samples of packets sent earlier show the time before the last cut.
     cut_at: Option<Instant>,
     vain_cuts: u32,
@@ -114,6 +118,7 @@ impl Adaptive {
             period_began: None,
             standing: Duration::ZERO,
             held: Duration::ZERO,
+            noise: Duration::ZERO,
             cut_at: None,
             vain_cuts: 0,
             vain_since: None,
@@ -216,7 +221,7 @@ impl Adaptive {
     fn judge(&mut self, now: Instant, standing: Duration) {
         self.standing = standing;
         let queue = standing.saturating_sub(self.base());
-        let long = queue > self.long();
+        let long = queue > self.long() + self.noise;
         if let Some(look) = self.look.take() {
             return self.judge_look(look, queue);
         }
@@ -224,6 +229,7 @@ impl Adaptive {
             _ if !long => {
                 self.company = Company::Polite;
                 self.vain_cuts = 0;
+                self.noise -= self.noise / 64;
                 self.grown_rounds = if self.limited { self.grown_rounds + 1 } else { 0 };
             }
             Company::Polite if self.limited => self.on_long_queue(now, queue),
@@ -263,6 +269,10 @@ impl Adaptive {
         if self.vain_cuts > VAIN_CUTS && patient {
             self.vain_cuts = 0;
             self.look(now, true);
+        } else if self.window <= 2 * LEAST {
+            // So little makes no queue: the path itself is as uneven as that.
+            let beyond = queue.saturating_sub(self.long() + self.noise);
+            self.noise = (self.noise + beyond / 2).min(MOST_NOISE);
         } else {
             self.cut_to_empty(now);
         }

@@ -462,7 +462,7 @@ fn walk(profile: &str, seed: u64) {
             // An old or a new datagram arrives, and may come again.
             0..60 if !kept.is_empty() => {
                 let newest = chance.below(2) == 0;
-                let index = if newest { kept.len() - 1 } else { chance.below(kept.len() as u64) as usize };
+                let index = if newest { kept.len() - 1 } else { chance.index(kept.len()) };
                 let (to, datagram) = kept[index].clone();
                 if chance.below(4) != 0 {
                     kept.remove(index);
@@ -472,12 +472,12 @@ fn walk(profile: &str, seed: u64) {
             60..80 => world.run(ms(chance.below(400))),
             80..90 => world.run(ms(chance.below(7_000))),
             90..98 => {
-                let peer = chance.below(2) as usize;
+                let peer = chance.index(2);
                 world.connect(peer);
             }
             98 => {
-                let peer = chance.below(2) as usize;
-                world.restart(peer, credentials(profile, peer as u8), Config::default());
+                let peer = chance.index(2);
+                world.restart(peer, credentials(profile, u8::from(peer == 1)), Config::default());
                 world.connect(peer);
             }
             _ => {}

@@ -58,6 +58,10 @@ impl Chance {
         let Ok(word) = self.try_next_u64();
         word % bound.max(1)
     }
+
+    pub(super) fn index(&mut self, bound: usize) -> usize {
+        usize::try_from(self.below(bound as u64)).unwrap()
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "virtual time needs one real instant to count from")]
@@ -219,11 +223,6 @@ impl World {
                 self.on_the_way.insert((self.now + delay, self.sequence), (to, datagram.clone()));
             }
         }
-    }
-
-    /// Forgets all that is on its way.
-    pub(super) fn lose_all(&mut self) {
-        self.on_the_way.clear();
     }
 
     /// Goes on to the next thing that happens, at most to `until`; false if nothing does before.

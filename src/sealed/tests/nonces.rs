@@ -43,6 +43,10 @@ fn step(end: &mut End) -> Option<Instant> {
     end.maintain().ok().flatten()
 }
 
+fn pick(dice: &mut Chance, below: u32) -> u32 {
+    u32::try_from(dice.below(below.into())).unwrap()
+}
+
 /// What was seen to happen, so that the test cannot pass by sparing the endpoints.
 #[derive(Debug, Default)]
 struct Happened {
@@ -68,13 +72,13 @@ fn second(net: &Net, ends: &mut [End; 2], burst: u64, dice: &mut Chance) {
     for _ in 0..100 {
         for (side, end) in (0_u8..).zip(ends.iter_mut()) {
             if dice.below(50) == 0 {
-                net.fail_sends(address(side), 1 + dice.below(6) as u32, ErrorKind::WouldBlock);
+                net.fail_sends(address(side), 1 + pick(dice, 6), ErrorKind::WouldBlock);
             }
             for _ in 0..dice.below(2 * burst) {
                 let guarantee = [Guarantee::None, Guarantee::Order, Guarantee::Delivery];
-                let len = if dice.below(30) == 0 { 2_500 } else { dice.below(100) as usize };
+                let len = if dice.below(30) == 0 { 2_500 } else { pick(dice, 100) as usize };
                 // A full queue, or none at all, is no matter here.
-                let _ = end.send_payload(guarantee[dice.below(3) as usize], &vec![7; len]);
+                let _ = end.send_payload(guarantee[pick(dice, 3) as usize], &vec![7; len]);
                 let _ = end.flush();
             }
         }
@@ -99,14 +103,15 @@ fn no_pair_of_key_and_nonce_seals_twice() {
     let mut done = Happened::default();
     let mut epoch = [0; 2];
     recorder::start();
-    let mut round = 0_u64;
+    let mut round = 0_u8;
     while done.sent + ends.iter().map(|end| end.stats().datagrams_sent).sum::<u64>() < wanted {
-        round += 1;
-        let side = (round % 2) as usize;
+        round = (round + 1) % 6;
+        let side = round % 2;
+        let (this, that) = (usize::from(side), usize::from(1 - side));
         // Both dial at once every third time; who is live already takes no notice.
-        ends[side].connect().unwrap();
+        ends[this].connect().unwrap();
         if round % 3 == 0 {
-            ends[1 - side].connect().unwrap();
+            ends[that].connect().unwrap();
         }
         second(&net, &mut ends, 6, &mut dice);
         for (end, epoch) in ends.iter().zip(&mut epoch) {
@@ -116,12 +121,12 @@ fn no_pair_of_key_and_nonce_seals_twice() {
         }
         match dice.below(12) {
             0 => {
-                done.add(&ends[side]);
-                ends[side] = open(&net, side as u8);
+                done.add(&ends[this]);
+                ends[this] = open(&net, side);
                 done.restarts += 1;
             }
             1 => {
-                ends[side].close(1, b"");
+                ends[this].close(1, b"");
                 done.closes += 1;
             }
             2 => {

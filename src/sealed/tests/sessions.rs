@@ -569,7 +569,7 @@ fn a_close_for_replacement_by_another_device_names_its_handshake() {
     let packet = seal_any(&mut world.peers[1].live.as_mut().unwrap().channel.seal, &plaintext[..len]);
     world.deliver(0, &packet);
     assert_eq!(last_reason(&world, 0), Some(CloseReason::Replaced));
-    assert_eq!(world.peers[0].dial.is_some(), false);
+    assert!(world.peers[0].dial.is_none());
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! What an endpoint counts and measures. Nothing secret inside, and nothing here changes what the endpoint does.
 
+mod packets;
+
 use std::{io, time::Duration};
 
 use crate::{error::Dropped, wire::Guarantee};
 
+pub use packets::Packets;
+pub(crate) use packets::Seen;
+
 /// Counters and measurements of an endpoint, as of one moment.
 ///
 /// Counters start at 0 with the endpoint, grow over all its sessions and saturate. Measurements belong to the session.
+/// To draw them, take a snapshot every so often and ask [`since`](Self::since) what came between two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -40,6 +46,8 @@ pub struct Stats {
     pub resends: u64,
     /// Of those, the ones that turned out needless.
     pub spurious_resends: u64,
+    /// What became of the packets of this side and of the peer: loss and reordering both ways.
+    pub packets: Packets,
     /// Failures of the socket, by kind.
     pub socket_errors: SocketErrors,
     /// Round-trip times of the session; `None` before the first measurement.
@@ -48,16 +56,59 @@ pub struct Stats {
     pub flight_bytes: u64,
     /// Bytes that may be on their way, as the rate control sees it.
     pub window_bytes: u64,
-    /// Bytes per second that may leave, without UDP and IP headers; `None` without a limit.
-    pub rate: Option<u64>,
     /// Bytes in the send queue, 64 added for each message.
     pub queued_bytes: u64,
     /// Messages in the send queue, unsent or unacknowledged.
     pub queued_messages: u64,
+    /// Bytes of the messages in the send queue that have not left once, with a little for their heads.
+    pub unsent_bytes: u64,
+    /// Bytes per second that the session may send at present, as far as it knows; `None` before the first round trip.
+    pub rate: Option<u64>,
+    /// How long what is unsent will take at that rate.
+    pub queue_time: Option<Duration>,
+    /// Largest datagram that the session sends, in bytes with everything inside the UDP header; 0 without a session.
+    pub mtu: u64,
     /// Generation of the keys that this side sends with; 0 at first, and always for a plain endpoint.
     pub epoch_send: u64,
     /// Generation of the keys that the peer was last seen sending with.
     pub epoch_recv: u64,
+}
+
+impl Stats {
+    /// What was counted since an `earlier` snapshot of the same endpoint; what is measured and not counted (`rtt`, the
+    /// bytes on their way and in the queue, rate, mtu, epochs) stays as it is now. Counters of snapshots given in the
+    /// wrong order become 0.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let less = u64::saturating_sub;
+        Self {
+            datagrams_sent: less(self.datagrams_sent, earlier.datagrams_sent),
+            datagrams_received: less(self.datagrams_received, earlier.datagrams_received),
+            bytes_sent: less(self.bytes_sent, earlier.bytes_sent),
+            bytes_received: less(self.bytes_received, earlier.bytes_received),
+            messages_sent: self.messages_sent.since(&earlier.messages_sent),
+            messages_yielded: self.messages_yielded.since(&earlier.messages_yielded),
+            message_bytes_sent: less(self.message_bytes_sent, earlier.message_bytes_sent),
+            message_bytes_yielded: less(self.message_bytes_yielded, earlier.message_bytes_yielded),
+            drops: self.drops.since(&earlier.drops),
+            violations: less(self.violations, earlier.violations),
+            stale_messages: less(self.stale_messages, earlier.stale_messages),
+            duplicate_messages: less(self.duplicate_messages, earlier.duplicate_messages),
+            resends: less(self.resends, earlier.resends),
+            spurious_resends: less(self.spurious_resends, earlier.spurious_resends),
+            packets: self.packets.since(&earlier.packets),
+            socket_errors: self.socket_errors.since(&earlier.socket_errors),
+            ..self.clone()
+        }
+    }
+
+    /// What it costs to send: bytes of the datagrams sent, with 28 bytes of IPv4 and UDP headers for each, per byte of
+    /// the messages sent. `None` before the first of these.
+    #[must_use]
+    pub fn overhead(&self) -> Option<f64> {
+        let wire = self.bytes_sent.saturating_add(self.datagrams_sent.saturating_mul(28));
+        share(wire, self.message_bytes_sent)
+    }
 }
 
 /// One counter for each guarantee.
@@ -82,6 +133,14 @@ impl PerGuarantee {
             },
             1,
         );
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            none: self.none.saturating_sub(earlier.none),
+            order: self.order.saturating_sub(earlier.order),
+            delivery: self.delivery.saturating_sub(earlier.delivery),
+        }
     }
 
     /// The sum of the three.
@@ -127,10 +186,9 @@ impl Drops {
         );
     }
 
-    /// Adds the counters of another room.
-    pub(crate) fn merge(&mut self, more: &Self) {
-        let Self { length, unopened, duplicate, too_old, epoch, handshake, reflected } = more;
-        for (sum, more) in [
+    fn each(&mut self, other: &Self, change: fn(u64, u64) -> u64) {
+        let Self { length, unopened, duplicate, too_old, epoch, handshake, reflected } = other;
+        for (own, other) in [
             (&mut self.length, length),
             (&mut self.unopened, unopened),
             (&mut self.duplicate, duplicate),
@@ -139,8 +197,18 @@ impl Drops {
             (&mut self.handshake, handshake),
             (&mut self.reflected, reflected),
         ] {
-            *sum = sum.saturating_add(*more);
+            *own = change(*own, *other);
         }
+    }
+
+    /// Adds the counters of another room.
+    pub(crate) fn merge(&mut self, more: &Self) {
+        self.each(more, u64::saturating_add);
+    }
+
+    fn since(mut self, earlier: &Self) -> Self {
+        self.each(earlier, u64::saturating_sub);
+        self
     }
 
     /// All drops together.
@@ -199,6 +267,19 @@ impl SocketErrors {
         self.last = Some(error.kind());
     }
 
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            send_blocked: self.send_blocked.saturating_sub(earlier.send_blocked),
+            refused: self.refused.saturating_sub(earlier.refused),
+            unreachable: self.unreachable.saturating_sub(earlier.unreachable),
+            too_large: self.too_large.saturating_sub(earlier.too_large),
+            permission: self.permission.saturating_sub(earlier.permission),
+            interrupted: self.interrupted.saturating_sub(earlier.interrupted),
+            other: self.other.saturating_sub(earlier.other),
+            last: self.last,
+        }
+    }
+
     /// All failures together, `send_blocked` left out.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -232,6 +313,24 @@ pub struct Rtt {
     pub smoothed: Duration,
     /// The running mean deviation.
     pub variance: Duration,
+    /// The running mean of what one measurement differs from the one before.
+    pub jitter: Duration,
+}
+
+/// Bytes per second when so many take so long.
+pub(crate) fn per_second(bytes: u64, time: Duration) -> u64 {
+    let rate = u128::from(bytes) * 1_000_000_000 / time.as_nanos().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// How long so many bytes take at a rate per second; `None` when it stands still.
+pub(crate) fn takes(bytes: u64, rate: u64) -> Option<Duration> {
+    let nanos = (u128::from(bytes) * 1_000_000_000).checked_div(rate.into())?;
+    Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 pub(crate) fn add(counter: &mut u64, more: usize) {
@@ -261,5 +360,37 @@ mod tests {
         assert_eq!((errors.send_blocked, errors.refused, errors.unreachable), (1, 2, 2));
         assert_eq!((errors.too_large, errors.permission, errors.interrupted, errors.other), (1, 1, 1, 1));
         assert_eq!(errors.total(), 8);
+    }
+
+    #[test]
+    fn a_delta_counts_what_came_between_and_keeps_what_is_measured() {
+        let earlier = Stats {
+            datagrams_sent: 10,
+            bytes_sent: 1_000,
+            message_bytes_sent: 500,
+            packets: Packets { sent: 10, lost: 2, late: 1, ..Packets::default() },
+            mtu: 1_200,
+            ..Stats::default()
+        };
+        let mut later =
+            Stats { datagrams_sent: 15, bytes_sent: 1_500, message_bytes_sent: 700, ..earlier.clone() };
+        later.messages_yielded.none = 3;
+        later.drops.epoch = 1;
+        later.socket_errors.refused = 4;
+        (later.packets.sent, later.packets.lost) = (30, 4);
+        let delta = later.since(&earlier);
+        assert_eq!((delta.datagrams_sent, delta.bytes_sent, delta.mtu), (5, 500, 1_200));
+        assert_eq!((delta.messages_yielded.none, delta.drops.epoch, delta.socket_errors.refused), (3, 1, 4));
+        assert_eq!((delta.packets.sent, delta.packets.lost, delta.packets.late), (20, 2, 0));
+        assert_eq!(delta.overhead(), Some((500.0 + 5.0 * 28.0) / 200.0));
+        assert_eq!(delta.packets.loss_out(), Some(0.1));
+        assert_eq!(later.since(&later).datagrams_sent, 0);
+    }
+
+    #[test]
+    fn rates_and_times_are_each_other_s_inverse() {
+        assert_eq!(per_second(1_000, Duration::from_millis(100)), 10_000);
+        assert_eq!(takes(1_000, 10_000), Some(Duration::from_millis(100)));
+        assert_eq!((takes(1, 0), per_second(u64::MAX, Duration::ZERO)), (None, u64::MAX));
     }
 }
