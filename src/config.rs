@@ -24,7 +24,8 @@ pub enum Padding {
     /// No padding: sizes are visible. The default.
     #[default]
     None,
-    /// The datagram's length is rounded up to a multiple of this many bytes (1 to 1,024), up to `max_datagram_bytes`.
+    /// The datagram's length is rounded up to a multiple of this many bytes (1 to 1,024), up to what the path is known
+    /// to take.
     Bucket(u16),
     /// Every datagram is filled up to this many bytes (at most `max_datagram_bytes`).
     ToSize(u16),
@@ -51,7 +52,8 @@ pub struct Config {
     /// public. Default: empty.
     pub app_id: Vec<u8>,
     /// Largest datagram that is sent or accepted, in bytes with everything inside the UDP header. 512 to 65,507;
-    /// the smaller of the two sides counts. Default 1,200.
+    /// the smaller of the two sides counts. A session begins with 1,200 (or this, if it is less) and finds out what the
+    /// path takes. Default 1,452: an Ethernet frame with IPv6 and UDP.
     pub max_datagram_bytes: u16,
     /// Size to which the first handshake datagram is padded, in bytes; shorter ones are dropped unread. 512 to
     /// `max_datagram_bytes`, and the same on both sides. Default 1,200.
@@ -115,7 +117,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             app_id: Vec::new(),
-            max_datagram_bytes: 1_200,
+            max_datagram_bytes: 1_452,
             handshake_bytes: 1_200,
             max_message_bytes: 1 << 20,
             max_unreliable_bytes: 1 << 16,

@@ -2,6 +2,7 @@
 //! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
 //! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
+mod mtu;
 mod receive;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ use crate::{
     wire::message::MIN_FRAGMENT,
 };
 
+pub(crate) use mtu::BASE as BASE_DATAGRAM;
+use mtu::Mtu;
 pub(crate) use receive::Closing;
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
@@ -59,6 +62,9 @@ pub(crate) struct Connection {
     acks: Acks,
     sent: SentPackets,
     rate: RateControl,
+    mtu: Mtu,
+    /// The last packet was full.
+    full: bool,
     /// Payload bytes of a full packet, and what the protection adds to it.
     capacity: usize,
     overhead: usize,
@@ -94,6 +100,8 @@ impl Connection {
             acks: Acks::default(),
             sent: SentPackets::new(config, 0),
             rate: RateControl::new(config),
+            mtu: Mtu::new(config.max_datagram_bytes),
+            full: false,
             capacity: usize::from(config.max_datagram_bytes),
             overhead: 0,
             flush: false,
@@ -134,7 +142,9 @@ impl Connection {
         self.sent = SentPackets::new(&self.config, first_number);
         self.rate = RateControl::new(&self.config);
         self.overhead = negotiated.overhead;
-        self.capacity = usize::from(negotiated.max_datagram).saturating_sub(negotiated.overhead);
+        self.mtu = Mtu::new(negotiated.max_datagram);
+        self.full = false;
+        self.capacity = usize::from(self.mtu.size()).saturating_sub(negotiated.overhead);
         // Every fragment but the last can hold at least this much, so that the count stays within its limit.
         let piece = self.capacity.saturating_sub(2 * MIN_FRAGMENT).max(MIN_FRAGMENT);
         let by_fragments = piece.saturating_mul(usize::from(negotiated.max_fragments));
@@ -290,6 +300,11 @@ impl Connection {
         self.sent.pto_base()
     }
 
+    /// Largest datagram that carries messages now, in bytes.
+    pub(crate) fn mtu(&self) -> u16 {
+        self.mtu.size()
+    }
+
     /// When the last authenticated packet arrived (or the session began).
     pub(crate) fn last_received(&self) -> Option<Instant> {
         self.last_received
@@ -324,7 +339,9 @@ impl Connection {
         stats.queued_messages = self.send.queued_messages() as u64;
         stats.packets = self.packets();
         stats.unsent_bytes = self.send.unsent_bytes() as u64;
-        stats.mtu = if self.started { (self.capacity + self.overhead) as u64 } else { 0 };
+        if self.started {
+            (stats.mtu, stats.min_mtu) = (self.mtu.size().into(), self.mtu.base().into());
+        }
         let rtt = &self.sent.rtt;
         stats.window_bytes = self.rate.window() as u64;
         stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Connection;
+use super::{Connection, mtu::Mtu};
 use crate::delivery::{
     recovery::{Carrier, Content, Fate},
     resend::SMALL,
@@ -29,15 +29,16 @@ impl Connection {
         if !self.started {
             return;
         }
-        let Self { sent, send, window_due, .. } = self;
+        let Self { sent, send, window_due, mtu, .. } = self;
         let probes = sent.handle_timeout(now, |content, fate, carrier| {
-            give_back(send, window_due, content, fate, carrier);
+            give_back(send, window_due, mtu, content, fate, carrier);
         });
         if let Some(bound) = sent.known_until(now) {
             send.hurry_repeats(bound);
         }
         if probes > 0 {
             send.hurry_two();
+            mtu.on_timeout(now);
         }
         self.probes = self.probes.max(probes);
         self.heed_progress(now);
@@ -48,23 +49,31 @@ impl Connection {
         }
     }
 
-    /// Lets the rate follow what became known of packets.
+    /// Lets the rate and the size of packets follow what became known of packets.
     pub(super) fn heed_progress(&mut self, now: Instant) {
-        let progress = self.sent.take_news();
-        self.rate.on_progress(now, &progress, self.sent.rtt.smoothed(), self.sent.flight_bytes());
+        let mut news = self.sent.take_news();
+        let probes = self.mtu.take_lost_probes();
+        news.lost_packets = news.lost_packets.saturating_sub(probes);
+        self.mtu.on_large(now, news.large_lost.saturating_sub(probes), news.large_acked);
+        self.capacity = usize::from(self.mtu.size()).saturating_sub(self.overhead);
+        self.rate.on_progress(now, &news, self.sent.rtt.smoothed(), self.sent.flight_bytes());
     }
 
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
     pub(super) fn forget_oldest(&mut self, now: Instant) {
-        let Self { sent, send, window_due, .. } = self;
-        sent.make_room(now, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+        let Self { sent, send, window_due, mtu, .. } = self;
+        sent.make_room(now, |content, fate, carrier| {
+            give_back(send, window_due, mtu, content, fate, carrier)
+        });
     }
 
     /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.
     pub(super) fn find_overdue(&mut self, now: Instant) {
-        let Self { sent, send, window_due, .. } = self;
+        let Self { sent, send, window_due, mtu, .. } = self;
         sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
-        sent.expire(now, SMALL, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+        sent.expire(now, SMALL, |content, fate, carrier| {
+            give_back(send, window_due, mtu, content, fate, carrier)
+        });
         send.set_pace(now, sent);
     }
 
@@ -83,10 +92,18 @@ impl Connection {
 }
 
 /// What a lost packet carried goes back to where it came from.
-fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate, carrier: Carrier) {
+fn give_back(
+    send: &mut SendQueue,
+    window_due: &mut bool,
+    mtu: &mut Mtu,
+    content: Content,
+    fate: Fate,
+    carrier: Carrier,
+) {
     match (content, fate) {
         (Content::Part { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => *window_due = true,
+        (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
         _ => {}
     }
 }

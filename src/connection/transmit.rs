@@ -16,6 +16,9 @@ use crate::{
 /// From so many separate ranges on, an ACK asks to be acknowledged itself, so that old ranges can be forgotten.
 const RANGES_BEFORE_PING: usize = 8;
 
+/// A packet with less room left than this is full: a larger one would be of use.
+const FULL: usize = 64;
+
 impl Connection {
     /// Writes the frames of packet `number` into `room`. 0: there is nothing to send now.
     pub(crate) fn transmit(&mut self, now: Instant, number: u64, room: &mut [u8]) -> usize {
@@ -29,13 +32,19 @@ impl Connection {
         let ack_due = self.acks.is_due(now, self.flush);
         let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
         let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
-        let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting);
+        let open = self.probes > 0
+            || self.rate.may_send(now, self.sent.flight_bytes(), waiting, self.sent.rtt.smoothed());
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
         let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
+        }
+        if open && self.full {
+            if let Some(written) = self.transmit_mtu_probe(now, number, room) {
+                return written;
+            }
         }
         self.sent.align(now, number);
         self.forget_oldest(now);
@@ -90,6 +99,7 @@ impl Connection {
         }
         // 6. Remember what it carried.
         self.probes = self.probes.saturating_sub(1);
+        self.full = written + FULL >= self.capacity;
         self.sent.on_sent(now, written + self.overhead, contents, eliciting);
         self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         if eliciting {

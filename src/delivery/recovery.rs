@@ -28,6 +28,8 @@ const LOST_MEMORY: Duration = Duration::from_secs(1);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
+/// Larger packets may vanish where the path became narrower.
+const LARGE: u32 = 1_200;
 /// Probes in a row without an answer that make a silence.
 const PROBES_OF_SILENCE: u32 = 2;
 /// A packet of small parts without a word for so long (and three probe timeouts) makes room for new ones.
@@ -210,7 +212,7 @@ impl SentPackets {
         if let Some((_, sent)) = sample.filter(|&(number, _)| grew && Some(number) == largest) {
             let (measured, held) = (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
             self.rtt.sample(measured, held);
-            self.news.sample = Some((measured, measured.saturating_sub(held)));
+            self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
         }
         if newly {
             self.news.awake |= self.probes >= PROBES_OF_SILENCE;
@@ -275,6 +277,7 @@ impl SentPackets {
             if was == State::Flying {
                 self.news.acked_bytes += packet.bytes as usize;
                 self.news.acked_packets += 1;
+                self.news.large_acked |= packet.bytes > LARGE;
                 self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                 self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
                 *sample = (*sample).max(Some((lowest + offset as u64, packet.sent)));
@@ -308,6 +311,7 @@ impl SentPackets {
             }
             self.path.lost();
             self.news.lost_packets += 1;
+            self.news.large_lost += u32::from(self.at(number).is_some_and(|packet| packet.bytes > LARGE));
             self.last_loss = Some(now);
             self.lose(now, self.offset(number), Fate::Lost, settle);
         }

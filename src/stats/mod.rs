@@ -68,6 +68,8 @@ pub struct Stats {
     pub queue_time: Option<Duration>,
     /// Largest datagram that the session sends, in bytes with everything inside the UDP header; 0 without a session.
     pub mtu: u64,
+    /// What `mtu` starts at and never falls below in this session; 0 without a session.
+    pub min_mtu: u64,
     /// Generation of the keys that this side sends with; 0 at first, and always for a plain endpoint.
     pub epoch_send: u64,
     /// Generation of the keys that the peer was last seen sending with.

@@ -12,10 +12,10 @@ const PACKET: usize = 1_200;
 /// Window at the start, and the least.
 const FIRST: usize = 10 * PACKET;
 const LEAST: usize = 2 * PACKET;
-/// No less for losses without a queue.
-const LEAST_IN_LOSS: usize = 6 * PACKET;
 /// What may leave at once after a silence, where no queue was ever met.
 const CATCH_UP: usize = 128 << 10;
+/// The longest time for which a peer holds an acknowledgement back.
+const HOLD: Duration = Duration::from_millis(25);
 /// The queue that is aimed at: a quarter of the path's round trip, within these bounds.
 const SHORT_QUEUE: Duration = Duration::from_millis(14);
 const LONG_QUEUE: Duration = Duration::from_millis(30);
@@ -99,6 +99,7 @@ pub(super) struct Adaptive {
     look: Option<Look>,
     next_look: Option<Instant>,
     tally: (u32, u32),
+    last_news: Option<Instant>,
 }
 
 impl Adaptive {
@@ -128,11 +129,21 @@ impl Adaptive {
             look: None,
             next_look: None,
             tally: (0, 0),
+            last_news: None,
         }
     }
 
     pub(super) fn window(&self) -> usize {
         (self.window + self.excess).min(self.max)
+    }
+
+    /// The window where nothing was heard for longer than any polite queue lasts: what flies then is no queue but lost,
+    /// and repeats should not wait for the next probe. One that met a queue before gets less, at the rate that it had.
+    pub(super) fn window_in_a_hole(&self, now: Instant, smoothed: Duration) -> Option<usize> {
+        let last = self.last_news?;
+        let hole = now.saturating_duration_since(last) > smoothed * 2 + HOLD;
+        let more = if self.starting { CATCH_UP } else { self.window() + CATCH_UP / 2 };
+        hole.then_some(more.min(self.max))
     }
 
     /// Bytes per second: a little more than the window needs, so that acknowledgements set the pace where they come
@@ -165,6 +176,9 @@ impl Adaptive {
     }
 
     pub(super) fn on_progress(&mut self, now: Instant, news: &Progress, smoothed: Duration, flight: usize) {
+        if news.acked_packets > 0 {
+            self.last_news = Some(now);
+        }
         self.drain(now, news.acked_bytes);
         self.count_losses(now, news);
         if let Some((measured, adjusted)) = news.sample {
@@ -365,7 +379,7 @@ impl Adaptive {
                 if queue > self.long() {
                     self.cut_to_empty(now);
                 } else if heavy {
-                    self.cut(now, (self.window / 10 * 7).max(LEAST_IN_LOSS.min(self.window)));
+                    self.cut(now, (self.window / 10 * 7).max(FIRST.min(self.window)));
                 }
             }
             Company::Greedy { losses } if losses + 1 >= LOSSES_BETWEEN_LOOKS => self.look(now, true),

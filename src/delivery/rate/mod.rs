@@ -24,6 +24,9 @@ pub(crate) struct Progress {
     pub(crate) sample: Option<(Duration, Duration)>,
     /// Something was acknowledged after several probes had gone unanswered.
     pub(crate) awake: bool,
+    /// Packets larger than any path takes: whether one arrived, how many were lost.
+    pub(crate) large_acked: bool,
+    pub(crate) large_lost: u32,
 }
 
 #[derive(Debug)]
@@ -55,9 +58,19 @@ impl RateControl {
 
     /// Whether a packet with messages may leave while `flight` bytes are on their way. `waiting`: there are messages
     /// for one.
-    pub(crate) fn may_send(&mut self, now: Instant, flight: usize, waiting: bool) -> bool {
+    pub(crate) fn may_send(
+        &mut self,
+        now: Instant,
+        flight: usize,
+        waiting: bool,
+        smoothed: Duration,
+    ) -> bool {
         self.wake = None;
-        let room = flight < self.window();
+        let hole = match &self.control {
+            Control::Adaptive(adaptive) => adaptive.window_in_a_hole(now, smoothed),
+            Control::Fixed(_) | Control::Off => None,
+        };
+        let room = flight < self.window().max(hole.unwrap_or(0));
         let paced = self.pacer.next_send().filter(|&next| next > now);
         let open = room && paced.is_none();
         if waiting && !open {

@@ -141,7 +141,7 @@ impl World {
             let smoothed = Duration::from_nanos(flow.smoothed);
             match &mut flow.sender {
                 Sender::Ours(rate) => {
-                    if !rate.may_send(now, flow.flight as usize, true) {
+                    if !rate.may_send(now, flow.flight as usize, true, smoothed) {
                         if let Some(wake) = rate.wake() {
                             let wake = (wake - self.origin).as_nanos() as u64;
                             self.events.push(Reverse((wake.max(self.now + 1_000), which, None, 0)));
@@ -194,7 +194,7 @@ impl World {
                     acked_packets: 1,
                     lost_packets: lost,
                     sample: Some((sample, sample)),
-                    awake: false,
+                    ..Progress::default()
                 };
                 rate.on_progress(now, &news, smoothed, flight);
             }
