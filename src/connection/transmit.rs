@@ -65,18 +65,7 @@ impl Connection {
             contents += 1;
             eliciting = true;
         }
-        while let Some(&reply) = self.replies.last() {
-            let frame = match reply {
-                Reply::Skipped { lane, index } => Frame::Skipped { lane, index },
-                Reply::Have { lane, index } => Frame::Have { lane, index },
-                Reply::PathResponse(data) => Frame::PathResponse(data),
-            };
-            if frame::encode(&frame, &mut context, &mut writer).is_err() {
-                break;
-            }
-            self.replies.pop();
-            eliciting = true;
-        }
+        eliciting |= self.write_replies(&mut context, &mut writer);
         // 4. Lost parts, then new messages.
         if open {
             let packed = self.send.pack(&mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
@@ -106,6 +95,23 @@ impl Connection {
             self.unanswered.get_or_insert(now);
         }
         written
+    }
+
+    fn write_replies(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {
+        let mut any = false;
+        while let Some(&reply) = self.replies.last() {
+            let frame = match reply {
+                Reply::Skipped { lane, index } => Frame::Skipped { lane, index },
+                Reply::Have { lane, index } => Frame::Have { lane, index },
+                Reply::PathResponse(data) => Frame::PathResponse(data),
+            };
+            if frame::encode(&frame, context, writer).is_err() {
+                break;
+            }
+            self.replies.pop();
+            any = true;
+        }
+        any
     }
 
     fn write_window(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {

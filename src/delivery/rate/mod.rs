@@ -31,7 +31,7 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 enum Control {
-    Adaptive(Adaptive),
+    Adaptive(Box<Adaptive>),
     Fixed(u64),
     Off,
 }
@@ -49,7 +49,7 @@ pub(crate) struct RateControl {
 impl RateControl {
     pub(crate) fn new(config: &Config) -> Self {
         let control = match config.rate {
-            Rate::Adaptive => Control::Adaptive(Adaptive::new(config.flight_bytes)),
+            Rate::Adaptive => Control::Adaptive(Box::new(Adaptive::new(config.flight_bytes))),
             Rate::Fixed(rate) => Control::Fixed(rate),
             Rate::Off => Control::Off,
         };
