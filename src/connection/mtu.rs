@@ -174,6 +174,7 @@ impl Connection {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any instant serves as the origin")]
 mod tests {
     use super::*;
 

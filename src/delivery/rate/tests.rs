@@ -1,4 +1,9 @@
 //! The controller against an abstract bottleneck, in virtual time.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "any instant serves as the origin; virtual times and sizes are small"
+)]
 
 use std::{
     cmp::Reverse,
