@@ -2,6 +2,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::cast_possible_truncation,
+    clippy::type_complexity,
     reason = "any instant serves as the origin; virtual times and sizes are small"
 )]
 
