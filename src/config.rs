@@ -24,10 +24,25 @@ pub enum Padding {
     /// No padding: sizes are visible. The default.
     #[default]
     None,
-    /// The datagram's length is rounded up to a multiple of this many bytes (1 to 1,024), up to `max_datagram_bytes`.
+    /// The datagram's length is rounded up to a multiple of this many bytes (1 to 1,024), up to what the path is known
+    /// to take.
     Bucket(u16),
     /// Every datagram is filled up to this many bytes (at most `max_datagram_bytes`).
     ToSize(u16),
+}
+
+/// How fast datagrams with messages may leave. Acknowledgements, control and probes never wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rate {
+    /// As fast as the path takes without a long queue in it; shares the path with others. Not the default yet: after a
+    /// long hole the backlog still leaves too slowly, and small messages lose too much behind heavy random loss.
+    Adaptive,
+    /// At most so many bytes per second, counted without UDP and IP headers. 1,000 to 10^10.
+    Fixed(u64),
+    /// As fast as `flight_bytes` lets it. The default.
+    #[default]
+    Off,
 }
 
 /// All limits and timers of an endpoint. Start from [`Config::default`] and change what you need.
@@ -38,7 +53,8 @@ pub struct Config {
     /// public. Default: empty.
     pub app_id: Vec<u8>,
     /// Largest datagram that is sent or accepted, in bytes with everything inside the UDP header. 512 to 65,507;
-    /// the smaller of the two sides counts. Default 1,200.
+    /// the smaller of the two sides counts. A session begins with 1,200 (or this, if it is less) and finds out what the
+    /// path takes. Default 1,452: an Ethernet frame with IPv6 and UDP.
     pub max_datagram_bytes: u16,
     /// Size to which the first handshake datagram is padded, in bytes; shorter ones are dropped unread. 512 to
     /// `max_datagram_bytes`, and the same on both sides. Default 1,200.
@@ -63,8 +79,11 @@ pub struct Config {
     /// Memory for incomplete `None` and `Order` messages and for `Order` messages that wait, in bytes, counted as
     /// above. At least `max_unreliable_bytes` + 64. Default 256 KiB.
     pub unreliable_memory_bytes: usize,
-    /// Bytes that may be on their way unacknowledged. 4,096 to 1 GiB. Default 64 KiB.
+    /// Bytes that may be on their way unacknowledged, whatever `rate` says. 4,096 to 1 GiB. Default 64 KiB; 256 KiB goes well with
+    /// `Rate::Adaptive`.
     pub flight_bytes: usize,
+    /// How fast datagrams may leave. Default `Rate::Off`.
+    pub rate: Rate,
     /// Silence after which a peer counts as gone. 1 s to 600 s; the smaller of the two sides counts. Default 30 s.
     pub idle_timeout: Duration,
     /// Interval of keep-alive datagrams on an otherwise idle session; `None` derives it: a third of the idle
@@ -100,7 +119,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             app_id: Vec::new(),
-            max_datagram_bytes: 1_200,
+            max_datagram_bytes: 1_452,
             handshake_bytes: 1_200,
             max_message_bytes: 1 << 20,
             max_unreliable_bytes: 1 << 16,
@@ -110,6 +129,7 @@ impl Default for Config {
             receive_window_bytes: 4 << 20,
             unreliable_memory_bytes: 256 << 10,
             flight_bytes: 64 << 10,
+            rate: Rate::Off,
             idle_timeout: Duration::from_secs(30),
             keep_alive: None,
             initial_rtt: Duration::from_millis(100),
@@ -156,6 +176,9 @@ impl Config {
         range("receive_window_bytes", self.receive_window_bytes as u64, message + overhead, most)?;
         range("unreliable_memory_bytes", self.unreliable_memory_bytes as u64, unreliable + overhead, most)?;
         range("flight_bytes", self.flight_bytes as u64, 4_096, 1 << 30)?;
+        if let Rate::Fixed(rate) = self.rate {
+            range("rate", rate, 1_000, 10_000_000_000)?;
+        }
         range("idle_timeout", millis(self.idle_timeout), 1_000, 600_000)?;
         if let Some(keep_alive) = self.keep_alive {
             range("keep_alive", millis(keep_alive), 100, millis(self.idle_timeout).saturating_sub(1))?;

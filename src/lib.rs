@@ -166,7 +166,7 @@ mod stats;
 mod window;
 mod wire;
 
-pub use config::{Config, NewSetUnsent, Padding};
+pub use config::{Config, NewSetUnsent, Padding, Rate};
 pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{
     Guarantee, LaneId, LaneOptions, LanePolicy, LaneStats, MessageId, Outcome, SendOptions, Strategy,

@@ -164,16 +164,23 @@ fn whole_life<S: Session>(pair: Pair<S>, names: [&str; 2], flight: &[&str]) {
     assert!(matches!(held.pair.b.events[..], [Event::Connected { .. }, Event::Closed { .. }]));
 }
 
+/// A size that nothing below is near to by chance.
+fn small() -> Config {
+    let mut config = Config::default();
+    config.max_datagram_bytes = 1_200;
+    config
+}
+
 #[test]
 fn no_forged_datagram_of_a_paired_session_changes_anything() {
-    let pair = Pair::sealed(1, Link::default(), &Config::default());
+    let pair = Pair::sealed(1, Link::default(), &small());
     whole_life(pair, ["INIT", "RESP"], &["CONFIRM"]);
 }
 
 #[test]
 fn no_forged_datagram_of_an_invited_session_changes_anything() {
     let invite = || Credentials::invite(&Invite::from_bytes([5; 32]));
-    let pair = Pair::with_credentials(2, Link::default(), &Config::default(), [invite(), invite()]);
+    let pair = Pair::with_credentials(2, Link::default(), &small(), [invite(), invite()]);
     whole_life(pair, ["INIT", "RESP"], &["CONFIRM"]);
 }
 
@@ -181,13 +188,13 @@ fn no_forged_datagram_of_an_invited_session_changes_anything() {
 fn no_forged_datagram_of_a_session_with_a_third_message_changes_anything() {
     let keys = keys(3);
     let tofu = |own: usize| Credentials::tofu(&keys[own], Trust::Anyone);
-    let pair = Pair::with_credentials(3, Link::default(), &Config::default(), [tofu(0), tofu(1)]);
+    let pair = Pair::with_credentials(3, Link::default(), &small(), [tofu(0), tofu(1)]);
     whole_life(pair, ["INIT", "RESP"], &["FIN", "CONFIRM"]);
 }
 
 #[test]
 fn no_damaged_datagram_of_a_plain_session_changes_anything() {
-    let pair = Pair::plain(4, Link::default(), &Config::default());
+    let pair = Pair::plain(4, Link::default(), &small());
     whole_life(pair, ["HELLO", "ANSWER"], &["CONFIRM"]);
 }
 
@@ -217,7 +224,7 @@ fn recorded<S: Session>(pair: Pair<S>) -> (Held<S>, Vec<(usize, Vec<u8>)>) {
 
 #[test]
 fn every_datagram_of_a_sealed_session_counts_once_and_only_at_its_receiver() {
-    let (mut held, log) = recorded(Pair::sealed(5, Link::default(), &Config::default()));
+    let (mut held, log) = recorded(Pair::sealed(5, Link::default(), &small()));
     assert!(log.len() > 50 && held.pair.b.heard.len() == 90, "{} {}", log.len(), held.pair.b.heard.len());
     for (number, (to, datagram)) in log.iter().enumerate() {
         held.assert_nothing(*to, datagram, &format!("datagram {number} replayed"));
@@ -231,7 +238,7 @@ fn every_datagram_of_a_sealed_session_counts_once_and_only_at_its_receiver() {
 
 #[test]
 fn every_packet_of_a_plain_session_counts_once() {
-    let (mut held, log) = recorded(Pair::plain(6, Link::default(), &Config::default()));
+    let (mut held, log) = recorded(Pair::plain(6, Link::default(), &small()));
     // The first three datagrams open the session; a plain endpoint may answer them again.
     for (number, (to, datagram)) in log.iter().enumerate().skip(3) {
         held.assert_nothing(*to, datagram, &format!("datagram {number} replayed"));
@@ -248,8 +255,8 @@ fn assert_deaf<S: Session>(mut to: Held<S>, from: &[(usize, Vec<u8>)]) {
 
 #[test]
 fn a_sealed_endpoint_accepts_no_plain_datagram_and_a_plain_one_no_sealed() {
-    let (sealed, from_sealed) = recorded(Pair::sealed(7, Link::default(), &Config::default()));
-    let (plain, from_plain) = recorded(Pair::plain(7, Link::default(), &Config::default()));
+    let (sealed, from_sealed) = recorded(Pair::sealed(7, Link::default(), &small()));
+    let (plain, from_plain) = recorded(Pair::plain(7, Link::default(), &small()));
     assert_deaf(sealed, &from_plain);
     assert_deaf(plain, &from_sealed);
 }

@@ -2,6 +2,7 @@
 //! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
 //! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
+mod mtu;
 mod receive;
 mod sending;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::{
     delivery::{
         Guarantee, MessageId,
         ack::Acks,
+        rate::RateControl,
         recovery::SentPackets,
         recv::{Handle, Ready, RecvLimits, RecvQueue},
         send::SendQueue,
@@ -24,6 +26,8 @@ use crate::{
     wire::message::MIN_FRAGMENT,
 };
 
+pub(crate) use mtu::BASE as BASE_DATAGRAM;
+use mtu::Mtu;
 pub(crate) use receive::Closing;
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
@@ -57,6 +61,10 @@ pub(crate) struct Connection {
     recv: RecvQueue,
     acks: Acks,
     sent: SentPackets,
+    rate: RateControl,
+    mtu: Mtu,
+    /// The last packet was full.
+    full: bool,
     /// Payload bytes of a full packet, and what the protection adds to it.
     capacity: usize,
     overhead: usize,
@@ -91,6 +99,9 @@ impl Connection {
             recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
             acks: Acks::default(),
             sent: SentPackets::new(config, 0),
+            rate: RateControl::new(config),
+            mtu: Mtu::new(config.max_datagram_bytes),
+            full: false,
             capacity: usize::from(config.max_datagram_bytes),
             overhead: 0,
             flush: false,
@@ -129,8 +140,11 @@ impl Connection {
         self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
         self.acks = Acks::default();
         self.sent = SentPackets::new(&self.config, first_number);
+        self.rate = RateControl::new(&self.config);
         self.overhead = negotiated.overhead;
-        self.capacity = usize::from(negotiated.max_datagram).saturating_sub(negotiated.overhead);
+        self.mtu = Mtu::new(negotiated.max_datagram);
+        self.full = false;
+        self.capacity = usize::from(self.mtu.size()).saturating_sub(negotiated.overhead);
         // Every fragment but the last can hold at least this much, so that the count stays within its limit.
         let piece = self.capacity.saturating_sub(2 * MIN_FRAGMENT).max(MIN_FRAGMENT);
         let by_fragments = piece.saturating_mul(usize::from(negotiated.max_fragments));
@@ -266,6 +280,11 @@ impl Connection {
         self.sent.pto_base()
     }
 
+    /// Largest datagram that carries messages now, in bytes.
+    pub(crate) fn mtu(&self) -> u16 {
+        self.mtu.size()
+    }
+
     /// When the last authenticated packet arrived (or the session began).
     pub(crate) fn last_received(&self) -> Option<Instant> {
         self.last_received
@@ -301,8 +320,11 @@ impl Connection {
         stats.queued_messages = self.send.queued_messages() as u64;
         stats.packets = self.packets();
         stats.unsent_bytes = self.send.unsent_bytes() as u64;
-        stats.mtu = if self.started { (self.capacity + self.overhead) as u64 } else { 0 };
+        if self.started {
+            (stats.mtu, stats.min_mtu) = (self.mtu.size().into(), self.mtu.base().into());
+        }
         let rtt = &self.sent.rtt;
+        stats.window_bytes = self.rate.window() as u64;
         stats.rtt = rtt.latest().zip(rtt.min()).map(|(latest, min)| stats::Rtt {
             latest,
             min,
@@ -310,9 +332,11 @@ impl Connection {
             variance: rtt.variance(),
             jitter: rtt.jitter(),
         });
-        // A window's worth a round trip.
+        // Without a rate, a window's worth a round trip.
         let round_trip = rtt.min().map(|_| rtt.smoothed().max(Duration::from_micros(100)));
-        stats.rate = round_trip.map(|time| stats::per_second(self.config.flight_bytes as u64, time));
+        let flight = self.rate.window() as u64;
+        stats.rate =
+            self.rate.rate(rtt.smoothed()).or_else(|| round_trip.map(|time| stats::per_second(flight, time)));
         stats.queue_time = stats.rate.and_then(|rate| stats::takes(stats.unsent_bytes, rate));
     }
 }

@@ -114,19 +114,25 @@ impl Connection {
 
     fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
         let delay = Duration::from_micros(ack.delay_us);
-        let Self { sent, send, acks, window_due, .. } = self;
+        let Self { sent, send, acks, window_due, mtu, .. } = self;
         let newly =
             sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
                 (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
                 (Content::Window, Fate::Lost) => *window_due = true,
-                (Content::Ack { .. }, Fate::Lost | Fate::Overdue)
+                (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
+                (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
+                (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)
                 | (Content::Window, Fate::Acked | Fate::Overdue) => {}
             })?;
         if let Some(bound) = sent.known_until(now).filter(|_| newly) {
             send.hurry_repeats(bound);
         }
         sent.owed = send.owes();
+        if newly {
+            mtu.on_acked();
+        }
+        self.heed_progress(now);
         Ok(())
     }
 

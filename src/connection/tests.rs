@@ -325,7 +325,8 @@ fn a_set_of_ten_thousand_flows_while_its_first_member_is_missing() {
 
 #[test]
 fn one_hundred_lost_orders_in_a_row_hold_nothing_up() {
-    let mut pair = Pair::new(1, CLEAN, &Config::default());
+    let config = Config { rate: crate::config::Rate::Off, ..Config::default() };
+    let mut pair = Pair::new(1, CLEAN, &config);
     pair.blocked = true;
     for message in numbered(1_000) {
         pair.ends[0].send(0, Guarantee::Order, &message).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Connection;
+use super::{Connection, mtu::Mtu};
 use crate::delivery::{
     recovery::{Carrier, Content, Fate},
     resend::SMALL,
@@ -19,7 +19,7 @@ impl Connection {
             return None;
         }
         let sending = [self.sent.deadline(), self.send.deadline()];
-        let receiving = [self.acks.deadline(), self.recv.deadline()];
+        let receiving = [self.acks.deadline(), self.recv.deadline(), self.rate.wake()];
         sending.into_iter().chain(receiving).flatten().min()
     }
 
@@ -29,40 +29,55 @@ impl Connection {
             return;
         }
         self.send.tick(now);
-        let Self { sent, send, window_due, .. } = self;
+        let Self { sent, send, window_due, mtu, .. } = self;
         let probes = sent.handle_timeout(now, |content, fate, carrier| {
-            give_back(send, window_due, content, fate, carrier);
+            give_back(send, window_due, mtu, content, fate, carrier);
         });
         if let Some(bound) = sent.known_until(now) {
             send.hurry_repeats(bound);
         }
         if probes > 0 {
             send.hurry_two();
+            mtu.on_timeout(now);
         }
         self.ping |= sent.take_echo(now);
         self.probes = self.probes.max(probes);
         self.send.handle_timeout(now);
         self.sent.owed = self.send.owes();
+        self.heed_progress(now);
+        self.rate.on_timeout(now);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
             self.rest();
         }
     }
 
+    /// Lets the rate and the size of packets follow what became known of packets.
+    pub(super) fn heed_progress(&mut self, now: Instant) {
+        let mut news = self.sent.take_news();
+        let probes = self.mtu.take_lost_probes();
+        news.lost_packets = news.lost_packets.saturating_sub(probes);
+        self.mtu.on_large(now, news.large_lost.saturating_sub(probes), news.large_acked);
+        self.capacity = usize::from(self.mtu.size()).saturating_sub(self.overhead);
+        self.rate.on_progress(now, &news, self.sent.rtt.smoothed(), self.sent.flight_bytes());
+    }
+
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
     pub(super) fn forget_oldest(&mut self, now: Instant) {
-        let Self { sent, send, window_due, .. } = self;
-        sent.make_room(now, |content, fate, carrier| give_back(send, window_due, content, fate, carrier));
+        let Self { sent, send, window_due, mtu, .. } = self;
+        sent.make_room(now, |content, fate, carrier| {
+            give_back(send, window_due, mtu, content, fate, carrier)
+        });
     }
 
     /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.
     pub(super) fn find_overdue(&mut self, now: Instant) {
-        let Self { sent, send, window_due, .. } = self;
+        let Self { sent, send, window_due, mtu, .. } = self;
         sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
         sent.expire(now, SMALL, |content, fate, carrier| {
             // What is repeated by turns anyway stays there.
             if !send.is_repeated(content) {
-                give_back(send, window_due, content, fate, carrier);
+                give_back(send, window_due, mtu, content, fate, carrier);
             }
         });
         send.set_pace(now, sent);
@@ -84,10 +99,18 @@ impl Connection {
 }
 
 /// What a lost packet carried goes back to where it came from.
-fn give_back(send: &mut SendQueue, window_due: &mut bool, content: Content, fate: Fate, carrier: Carrier) {
+fn give_back(
+    send: &mut SendQueue,
+    window_due: &mut bool,
+    mtu: &mut Mtu,
+    content: Content,
+    fate: Fate,
+    carrier: Carrier,
+) {
     match (content, fate) {
         (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => *window_due = true,
+        (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
         _ => {}
     }
 }

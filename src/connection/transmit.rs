@@ -16,6 +16,9 @@ use crate::{
 /// From so many separate ranges on, an ACK asks to be acknowledged itself, so that old ranges can be forgotten.
 const RANGES_BEFORE_PING: usize = 8;
 
+/// A packet with less room left than this is full: a larger one would be of use.
+const FULL: usize = 64;
+
 impl Connection {
     /// Writes the frames of packet `number` into `room`. 0: there is nothing to send now.
     pub(crate) fn transmit(&mut self, now: Instant, number: u64, room: &mut [u8]) -> usize {
@@ -27,13 +30,21 @@ impl Connection {
             self.find_overdue(now);
         }
         let ack_due = self.acks.is_due(now, self.flush);
-        let open = self.sent.flight_bytes() < self.config.flight_bytes || self.probes > 0;
-        let fresh = open && (self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity);
+        let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
+        let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
+        let open = self.probes > 0
+            || self.rate.may_send(now, self.sent.flight_bytes(), waiting, self.sent.rtt.smoothed());
+        let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
         let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
+        }
+        if open && self.full {
+            if let Some(written) = self.transmit_mtu_probe(now, number, room) {
+                return written;
+            }
         }
         self.sent.align(now, number);
         self.forget_oldest(now);
@@ -54,18 +65,7 @@ impl Connection {
             contents += 1;
             eliciting = true;
         }
-        while let Some(&reply) = self.replies.last() {
-            let frame = match reply {
-                Reply::Skipped { lane, index } => Frame::Skipped { lane, index },
-                Reply::Have { lane, index } => Frame::Have { lane, index },
-                Reply::PathResponse(data) => Frame::PathResponse(data),
-            };
-            if frame::encode(&frame, &mut context, &mut writer).is_err() {
-                break;
-            }
-            self.replies.pop();
-            eliciting = true;
-        }
+        eliciting |= self.write_replies(&mut context, &mut writer);
         // 4. Lost parts, then new messages.
         if open {
             let packed =
@@ -89,11 +89,30 @@ impl Connection {
         }
         // 6. Remember what it carried.
         self.probes = self.probes.saturating_sub(1);
+        self.full = written + FULL >= self.capacity;
         self.sent.on_sent(now, written + self.overhead, contents, eliciting);
+        self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         if eliciting {
             self.unanswered.get_or_insert(now);
         }
         written
+    }
+
+    fn write_replies(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {
+        let mut any = false;
+        while let Some(&reply) = self.replies.last() {
+            let frame = match reply {
+                Reply::Skipped { lane, index } => Frame::Skipped { lane, index },
+                Reply::Have { lane, index } => Frame::Have { lane, index },
+                Reply::PathResponse(data) => Frame::PathResponse(data),
+            };
+            if frame::encode(&frame, context, writer).is_err() {
+                break;
+            }
+            self.replies.pop();
+            any = true;
+        }
+        any
     }
 
     fn write_window(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {

@@ -14,6 +14,8 @@ pub(crate) enum Content {
     Skip { id: u64 },
     /// A WINDOW frame of the session.
     Window,
+    /// Nothing: the packet asked whether the path takes datagrams of this size.
+    Probe { size: u16 },
 }
 
 /// What became of a packet's content.

@@ -12,6 +12,7 @@ pub(crate) mod outgoing;
 pub(crate) mod pack;
 mod path;
 pub(crate) mod ranges;
+pub(crate) mod rate;
 pub(crate) mod recovery;
 pub(crate) mod recv;
 pub(crate) mod resend;

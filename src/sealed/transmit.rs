@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::Padding,
+    connection::BASE_DATAGRAM,
     crypto::{SealError, SealKey, Side},
     wire::{
         codec::Writer,
@@ -105,7 +106,7 @@ impl Sealed {
                     return Ok(0);
                 }
                 unconfirmed.confirm_due = false;
-                let max = unconfirmed.agreed.negotiated.max_datagram;
+                let max = unconfirmed.agreed.negotiated.max_datagram.min(BASE_DATAGRAM);
                 let confirm = Frame::Confirm { cid: None, ticket: &[] };
                 seal_frame(&mut unconfirmed.agreed.channel.seal, &confirm, self.config.padding, max, out)
             }
@@ -134,13 +135,16 @@ impl Sealed {
         if written == 0 {
             return Ok(0);
         }
+        // Padding must not make it larger than the path is known to take.
+        let largest = usize::from(self.connection.mtu()).max(written + PACKET_OVERHEAD).min(out.len());
+        let out = out.get_mut(..largest).ok_or(Failure::Room)?;
         seal_packet(&mut live.channel.seal, written, self.config.padding, out)
     }
 
     /// Seals the CLOSE packets of the live session. Its sending keys are not used again.
     pub(super) fn say_close(&mut self, code: u16, reason: &[u8]) {
         let Some(live) = &mut self.live else { return };
-        let max = live.negotiated.max_datagram;
+        let max = live.negotiated.max_datagram.min(BASE_DATAGRAM);
         let reason = reason.get(..MAX_CLOSE_REASON).unwrap_or(reason);
         self.closes.clear();
         for _ in 0..CLOSES {

@@ -56,6 +56,8 @@ pub struct Stats {
     pub rtt: Option<Rtt>,
     /// Bytes on their way, unacknowledged.
     pub flight_bytes: u64,
+    /// Bytes that may be on their way, as the rate control sees it.
+    pub window_bytes: u64,
     /// Bytes in the send queue, 64 added for each message.
     pub queued_bytes: u64,
     /// Messages in the send queue, unsent or unacknowledged.
@@ -68,6 +70,8 @@ pub struct Stats {
     pub queue_time: Option<Duration>,
     /// Largest datagram that the session sends, in bytes with everything inside the UDP header; 0 without a session.
     pub mtu: u64,
+    /// What `mtu` starts at and never falls below in this session; 0 without a session.
+    pub min_mtu: u64,
     /// Generation of the keys that this side sends with; 0 at first, and always for a plain endpoint.
     pub epoch_send: u64,
     /// Generation of the keys that the peer was last seen sending with.
@@ -103,6 +107,8 @@ impl Stats {
             sealed: self.sealed,
             rtt: self.rtt,
             flight_bytes: self.flight_bytes,
+            window_bytes: self.window_bytes,
+            min_mtu: self.min_mtu,
             queued_bytes: self.queued_bytes,
             queued_messages: self.queued_messages,
             unsent_bytes: self.unsent_bytes,

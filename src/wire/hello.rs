@@ -174,7 +174,7 @@ mod tests {
         let bytes = hello.to_bytes();
         assert_eq!(
             hex::encode(bytes),
-            "0100010100 00b004 30750000 ffff 00001000 000000000000".replace(' ', "")
+            "0100010100 00ac05 30750000 ffff 00001000 000000000000".replace(' ', "")
         );
         assert_eq!(Hello::from_bytes(&bytes, 1_200), Ok(hello));
         for len in 0..HELLO_LEN {
@@ -231,7 +231,7 @@ mod tests {
                 agreed.max_fragments,
                 agreed.flags
             ),
-            (1_200, 5_000, 9, 2, 2)
+            (1_400, 5_000, 9, 2, 2)
         );
     }
 

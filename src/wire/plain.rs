@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_examples_of_the_specification_hold() {
         let checksum = Checksum::new(b"game");
-        let hello = Hello::new(&Config::default());
+        let hello = Hello { max_datagram: 1_200, ..Hello::new(&Config::default()) };
         let (own, peer) = (0x1112_1314_1516_1718, 0x2122_2324_2526_2728);
         let opening = |own, step| checksum.seal_opening(&Opening { own, step, hello }).unwrap();
         assert_eq!(

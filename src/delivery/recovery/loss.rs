@@ -37,6 +37,9 @@ impl SentPackets {
                 return;
             }
             self.path.lost();
+            self.news.lost_packets += 1;
+            self.news.large_lost +=
+                u32::from(self.at(number).is_some_and(|packet| packet.bytes > super::LARGE));
             self.last_loss = Some(now);
             self.lose(now, self.offset(number), Fate::Lost, settle);
         }

@@ -17,6 +17,7 @@ pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
     content::{Packet, State},
     path::Path,
+    rate::Progress,
     rtt::Rtt,
 };
 use crate::{config::Config, error::Violation, stats::Packets};
@@ -28,6 +29,10 @@ const LOST_MEMORY: Duration = Duration::from_secs(1);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
+/// Larger packets may vanish where the path became narrower.
+pub(super) const LARGE: u32 = 1_200;
+/// Probes in a row without an answer that make a silence.
+const PROBES_OF_SILENCE: u32 = 2;
 
 /// The packets on their way, and the timers that follow from them.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub(crate) struct SentPackets {
     pub(crate) rtt: Rtt,
     ack_delay: Duration,
     max_pto: Duration,
+    /// For the rate control.
+    news: Progress,
     /// Packets remembered at most.
     most: usize,
     /// The sender's half of what the statistics say.
@@ -94,6 +101,7 @@ impl SentPackets {
             rtt: Rtt::new(config.initial_rtt),
             ack_delay: Duration::from_millis(25),
             max_pto: config.max_pto,
+            news: Progress::default(),
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
             counted: Packets::default(),
         }
@@ -212,9 +220,12 @@ impl SentPackets {
         }
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
         if let Some((_, sent)) = sample.filter(|&(number, _)| grew && Some(number) == largest) {
-            self.rtt.sample(now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
+            let (measured, held) = (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
+            self.rtt.sample(measured, held);
+            self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
         }
         if newly {
+            self.news.awake |= self.probes >= PROBES_OF_SILENCE;
             self.probes = 0;
             self.waiting = (self.eliciting_in_flight > 0).then_some(now);
         }
@@ -274,6 +285,9 @@ impl SentPackets {
                 overtaken = overtaken.max(Some((packet.sent, newest)));
             }
             if was == State::Flying {
+                self.news.acked_bytes += packet.bytes as usize;
+                self.news.acked_packets += 1;
+                self.news.large_acked |= packet.bytes > LARGE;
                 self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                 self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
                 *sample = (*sample).max(Some((lowest + offset as u64, packet.sent)));
@@ -283,6 +297,11 @@ impl SentPackets {
             self.path.overtaken(now, sent, newest, &self.rtt);
         }
         newly
+    }
+
+    /// What has become known since the last call.
+    pub(crate) fn take_news(&mut self) -> Progress {
+        std::mem::take(&mut self.news)
     }
 
     /// Makes room for the next packet: a peer that asks and asks but acknowledges nothing must not make us remember

@@ -168,7 +168,7 @@ fn limits_become_the_smaller_of_both() {
     world.settle();
     for peer in &world.peers {
         let agreed = &peer.live.as_ref().unwrap().negotiated;
-        assert_eq!(agreed.max_datagram, 1_200);
+        assert_eq!(agreed.max_datagram, 1_300);
         assert_eq!(agreed.idle_timeout, Duration::from_secs(10));
         assert_eq!((agreed.max_fragments, agreed.max_message), (7, 99_000));
     }

@@ -1,0 +1,397 @@
+//! The window that keeps a bottleneck's queue short. It grows until the round trip shows a queue, then falls far enough
+//! to let the queue run empty. Flows that do the same share alike; where the queue stays however small the
+//! window is, somebody else fills it, and the window follows losses as his does. Loss alone means little on the air.
+//! PROTOCOL.md, "Rate".
+
+use std::time::{Duration, Instant};
+
+use super::Progress;
+
+/// What a full packet counts.
+const PACKET: usize = 1_200;
+/// Window at the start, and the least.
+const FIRST: usize = 10 * PACKET;
+const LEAST: usize = 2 * PACKET;
+/// What may leave at once after a silence, where no queue was ever met.
+const CATCH_UP: usize = 128 << 10;
+/// The longest time for which a peer holds an acknowledgement back.
+const HOLD: Duration = Duration::from_millis(25);
+/// The queue that is aimed at: a quarter of the path's round trip, within these bounds.
+const SHORT_QUEUE: Duration = Duration::from_millis(14);
+const LONG_QUEUE: Duration = Duration::from_millis(30);
+/// How much of what looks like a queue may be an uneven path.
+const MOST_NOISE: Duration = Duration::from_millis(40);
+/// Who is polite never makes a queue so many times as long as it should be. After so many cuts in a row that did not
+/// shorten such a queue, and so long a time, the queue may be somebody else's.
+const IMPOLITE: u32 = 3;
+const VAIN_CUTS: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(3);
+/// In the company of a flow that fills the queue, every so many losses ask whether it is still there.
+const LOSSES_BETWEEN_LOOKS: u32 = 3;
+/// The path's own round trip is looked for at least so long after the last time.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(8);
+/// Packets by which the share of losses is judged, and how many of them are too many.
+const TALLY: u32 = 40;
+const TOO_MANY: u32 = 7;
+/// Round trips of growth without a queue after which growth doubles.
+const CLEAN_ROUNDS: u32 = 5;
+/// Round trips in a period at least.
+const PERIOD_SAMPLES: u32 = 2;
+/// The path's round trip is the least of so many spans of so long.
+const SPANS: usize = 8;
+const SPAN: Duration = Duration::from_millis(5_000);
+
+/// The share of the path that a cut leaves in use, in permille; a packet on top of it waits for its acknowledgement.
+const KEPT: u128 = 900;
+
+/// Who fills the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    /// Nobody, or flows like this one.
+    Polite,
+    /// Flows that yield only to loss.
+    Greedy {
+        /// Losses since the last look.
+        losses: u32,
+    },
+}
+
+/// A cut below what is needed, for a moment, to see how long the path is without this flow's share of the queue.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// The window before, and the round trip that went with it.
+    window: usize,
+    standing: Duration,
+    /// If the queue is still long then, somebody else fills it.
+    decides: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Adaptive {
+    max: usize,
+    window: usize,
+    /// What a cut lets fly above the window for a while, so that packets do not stop while the rest drains.
+    excess: usize,
+    /// Acknowledged bytes that have not made the window grow yet.
+    credit: usize,
+    starting: bool,
+    /// Messages had to wait for the window or the pacer since the last judgement.
+    limited: bool,
+    grown_rounds: u32,
+    base: [Option<Duration>; SPANS],
+    span_ends: Option<Instant>,
+    /// Least round trip of the current period, how many there were, and when it may end.
+    least: Option<Duration>,
+    samples: u32,
+    period_began: Option<Instant>,
+    standing: Duration,
+    /// How long the peer holds an acknowledgement back, smoothed: the window must cover that too.
+    held: Duration,
+    /// Delay that comes and goes whatever the window is.
+    noise: Duration,
+    /// Samples of packets sent earlier show the time before the last cut.
+    cut_at: Option<Instant>,
+    vain_cuts: u32,
+    vain_since: Option<Instant>,
+    queue_before: Duration,
+    window_before: usize,
+    company: Company,
+    look: Option<Look>,
+    next_look: Option<Instant>,
+    tally: (u32, u32),
+    last_news: Option<Instant>,
+}
+
+impl Adaptive {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            window: FIRST.min(max),
+            excess: 0,
+            credit: 0,
+            starting: true,
+            limited: false,
+            grown_rounds: 0,
+            base: [None; SPANS],
+            span_ends: None,
+            least: None,
+            samples: 0,
+            period_began: None,
+            standing: Duration::ZERO,
+            held: Duration::ZERO,
+            noise: Duration::ZERO,
+            cut_at: None,
+            vain_cuts: 0,
+            vain_since: None,
+            queue_before: Duration::ZERO,
+            window_before: 0,
+            company: Company::Polite,
+            look: None,
+            next_look: None,
+            tally: (0, 0),
+            last_news: None,
+        }
+    }
+
+    pub(super) fn window(&self) -> usize {
+        (self.window + self.excess).min(self.max)
+    }
+
+    /// The window where nothing was heard for longer than any polite queue lasts: what flies then is no queue but lost,
+    /// and repeats should not wait for the next probe. One that met a queue before gets less, at the rate that it had.
+    pub(super) fn window_in_a_hole(&self, now: Instant, smoothed: Duration) -> Option<usize> {
+        let last = self.last_news?;
+        let hole = now.saturating_duration_since(last) > smoothed * 2 + HOLD;
+        let more = if self.starting { CATCH_UP } else { self.window() + CATCH_UP / 2 };
+        hole.then_some(more.min(self.max))
+    }
+
+    /// Bytes per second: a little more than the window needs, so that acknowledgements set the pace where they come
+    /// evenly; twice as much at the start.
+    pub(super) fn rate(&self, smoothed: Duration) -> u64 {
+        let window = self.window() as u64;
+        let gained = if self.starting { window * 2 } else { window + window / 4 };
+        let micros = u64::try_from(smoothed.as_micros()).unwrap_or(u64::MAX).max(100);
+        gained.saturating_mul(1_000_000) / micros
+    }
+
+    pub(super) fn burst(&self, smoothed: Duration) -> u64 {
+        super::pacer::least_burst(self.rate(smoothed))
+    }
+
+    /// Something had to wait: the window is in use.
+    pub(super) fn limited(&mut self) {
+        self.limited = true;
+    }
+
+    /// The first sign of life after a silence. A session that never met a queue may catch up with everything at once;
+    /// one that did begins again with little.
+    pub(super) fn on_awake(&mut self) {
+        if self.starting {
+            self.window = self.max.min(CATCH_UP);
+        } else {
+            self.window = self.window.min(FIRST);
+            self.excess = 0;
+        }
+    }
+
+    pub(super) fn on_progress(&mut self, now: Instant, news: &Progress, smoothed: Duration, flight: usize) {
+        if news.acked_packets > 0 {
+            self.last_news = Some(now);
+        }
+        self.drain(now, news.acked_bytes);
+        self.count_losses(now, news);
+        if let Some((measured, adjusted)) = news.sample {
+            self.note_base(now, adjusted);
+            self.held = (self.held * 7 + measured.saturating_sub(adjusted)) / 8;
+            let sent = now.checked_sub(measured);
+            let after_cut =
+                self.excess == 0 && self.cut_at.is_none_or(|cut| sent.is_some_and(|sent| sent >= cut));
+            if after_cut {
+                self.least = Some(self.least.map_or(adjusted, |least| least.min(adjusted)));
+                self.samples += 1;
+                self.period_began.get_or_insert(now);
+            }
+        }
+        self.limited |= flight + 2 * PACKET > self.window && self.starting;
+        self.grow(news.acked_bytes);
+        let lasts = if self.starting { smoothed / 8 } else { smoothed / 2 };
+        let over = self.period_began.is_some_and(|began| now >= began + lasts);
+        if let Some(least) = self.least.filter(|_| over && self.samples >= PERIOD_SAMPLES) {
+            self.judge(now, least);
+            self.least = None;
+            self.samples = 0;
+            self.period_began = None;
+            self.limited = false;
+        }
+    }
+
+    // ---- what the path says ----
+
+    fn note_base(&mut self, now: Instant, sample: Duration) {
+        let ends = *self.span_ends.get_or_insert(now + SPAN);
+        if now >= ends {
+            self.span_ends = Some(now + SPAN);
+            self.base.rotate_right(1);
+            if let Some(newest) = self.base.first_mut() {
+                *newest = None;
+            }
+        }
+        if let Some(newest) = self.base.first_mut() {
+            *newest = Some(newest.map_or(sample, |least| least.min(sample)));
+        }
+    }
+
+    fn base(&self) -> Duration {
+        self.base.iter().flatten().min().copied().unwrap_or_default()
+    }
+
+    /// The queue that counts as long.
+    fn long(&self) -> Duration {
+        (self.base() / 4).clamp(SHORT_QUEUE, LONG_QUEUE)
+    }
+
+    /// A period's least round trip is known: the queue that stood all that time.
+    fn judge(&mut self, now: Instant, standing: Duration) {
+        self.standing = standing;
+        let queue = standing.saturating_sub(self.base());
+        let long = queue > self.long() + self.noise;
+        if let Some(look) = self.look.take() {
+            return self.judge_look(look, queue);
+        }
+        match self.company {
+            _ if !long => {
+                self.company = Company::Polite;
+                self.vain_cuts = 0;
+                self.noise -= self.noise / 64;
+                self.grown_rounds = if self.limited { self.grown_rounds + 1 } else { 0 };
+            }
+            Company::Polite if self.limited => self.on_long_queue(now, queue),
+            _ => {}
+        }
+    }
+
+    fn judge_look(&mut self, look: Look, queue: Duration) {
+        let long = queue > self.long();
+        if let (Company::Greedy { .. }, true) = (self.company, long) {
+            self.company = Company::Greedy { losses: 0 };
+            self.window = look.window * 3 / 5;
+            return;
+        }
+        if look.decides && queue > self.long() * IMPOLITE {
+            self.company = Company::Greedy { losses: 0 };
+            self.window = self.window_before * 3 / 4;
+            return;
+        }
+        self.company = Company::Polite;
+        self.vain_cuts = if long { self.vain_cuts } else { 0 };
+        self.window = self.emptying(look.window, look.standing);
+    }
+
+    fn on_long_queue(&mut self, now: Instant, queue: Duration) {
+        if self.vain_cuts == 0 {
+            self.window_before = self.window;
+        }
+        // A cut that helped was none in vain.
+        let helped = self.vain_cuts > 0 && queue < self.queue_before * 3 / 4;
+        self.vain_cuts = if helped || queue < self.long() * IMPOLITE { 1 } else { self.vain_cuts + 1 };
+        self.queue_before = queue;
+        if self.vain_cuts == 1 {
+            self.vain_since = Some(now);
+        }
+        let patient = self.vain_since.is_none_or(|since| now >= since + PATIENCE);
+        if self.vain_cuts > VAIN_CUTS && patient {
+            self.vain_cuts = 0;
+            self.look(now, true);
+        } else if self.window <= 2 * LEAST {
+            // So little makes no queue: the path itself is as uneven as that.
+            let beyond = queue.saturating_sub(self.long() + self.noise);
+            self.noise = (self.noise + beyond / 2).min(MOST_NOISE);
+        } else {
+            self.cut_to_empty(now);
+        }
+    }
+
+    // ---- what follows ----
+
+    fn grow(&mut self, acked: usize) {
+        if self.excess > 0 || !self.limited || self.look.is_some() {
+            return;
+        }
+        if self.starting {
+            self.window = (self.window + acked / 2).min(self.max);
+            return;
+        }
+        let speed = match self.company {
+            Company::Polite if self.standing.saturating_sub(self.base()) < self.long() / 3 => {
+                2 << (self.grown_rounds / CLEAN_ROUNDS / 2).min(6)
+            }
+            Company::Polite => 1 << (self.grown_rounds / CLEAN_ROUNDS / 2).min(6),
+            Company::Greedy { .. } => 3,
+        };
+        // Half a packet a round trip, or more where there is plenty of room; never more than an eighth.
+        self.credit += acked.saturating_mul(PACKET / 2).saturating_mul(speed);
+        let step = (self.credit / self.window).min(acked / 8);
+        self.credit %= self.window;
+        self.window = (self.window + step).min(self.max);
+    }
+
+    /// The window that would have kept the path busy with a little less than no queue, where `window` went with a
+    /// round trip of `standing`.
+    fn emptying(&self, window: usize, standing: Duration) -> usize {
+        let whole = (standing + self.held).as_micros().max(1);
+        let share = (self.base() + self.held).as_micros() * KEPT / whole;
+        let permille = usize::try_from(share.clamp(100, KEPT)).unwrap_or(usize::MAX);
+        (window / 1_000 * permille + PACKET).min(window).clamp(LEAST.min(self.max), self.max)
+    }
+
+    /// Lets the queue run empty; now and then a little longer than that.
+    fn cut_to_empty(&mut self, now: Instant) {
+        let to = self.emptying(self.window, self.standing);
+        let look = self.starting || self.next_look.is_none_or(|next| now >= next);
+        if look {
+            self.look(now, false);
+        } else {
+            self.cut(now, to);
+        }
+    }
+
+    fn look(&mut self, now: Instant, decides: bool) {
+        self.look = Some(Look { window: self.window, standing: self.standing, decides });
+        self.next_look = Some(now + BETWEEN_LOOKS);
+        self.cut(now, if decides { 0 } else { self.emptying(self.window, self.standing) / 2 });
+    }
+
+    fn cut(&mut self, now: Instant, to: usize) {
+        let before = self.window();
+        self.starting = false;
+        self.window = to.clamp(LEAST.min(self.max), self.max);
+        self.excess = before.saturating_sub(self.window);
+        self.cut_at = Some(now);
+        self.credit = 0;
+        self.grown_rounds = 0;
+    }
+
+    /// For every two bytes that arrive one may leave, until the flight has come down to the window.
+    fn drain(&mut self, now: Instant, acked: usize) {
+        if self.excess > 0 {
+            self.excess = self.excess.saturating_sub(acked / 2);
+            if self.excess == 0 {
+                self.cut_at = Some(now);
+            }
+        }
+    }
+
+    fn count_losses(&mut self, now: Instant, news: &Progress) {
+        let (all, lost) = &mut self.tally;
+        *all += news.acked_packets + news.lost_packets;
+        *lost += news.lost_packets;
+        let heavy = *lost >= TOO_MANY;
+        if *all >= TALLY || heavy {
+            self.tally = (0, 0);
+        }
+        if news.lost_packets == 0 || self.look.is_some() || !self.may_cut(now) {
+            return;
+        }
+        match self.company {
+            Company::Polite => {
+                let queue = self.standing.saturating_sub(self.base());
+                if queue > self.long() {
+                    self.cut_to_empty(now);
+                } else if heavy {
+                    self.cut(now, (self.window / 10 * 7).max(FIRST.min(self.window)));
+                }
+            }
+            Company::Greedy { losses } if losses + 1 >= LOSSES_BETWEEN_LOOKS => self.look(now, true),
+            Company::Greedy { losses } => {
+                self.company = Company::Greedy { losses: losses + 1 };
+                self.cut(now, self.window * 3 / 5);
+            }
+        }
+    }
+
+    /// Losses of one round trip are one sign.
+    fn may_cut(&self, now: Instant) -> bool {
+        self.excess == 0 && self.cut_at.is_none_or(|cut| now >= cut + self.standing)
+    }
+}

@@ -1,0 +1,139 @@
+//! How fast packets may leave: a window of bytes on their way and a pacer that spreads them over time. Knows bytes and
+//! times, no packets and no messages. What calls it decides what need not wait: acknowledgements, control and probes.
+//! PROTOCOL.md, "Rate".
+
+mod adaptive;
+mod pacer;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use adaptive::Adaptive;
+use pacer::Pacer;
+
+use crate::config::{Config, Rate};
+
+/// What acknowledgements and losses have told since it was last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) acked_bytes: usize,
+    pub(crate) acked_packets: u32,
+    pub(crate) lost_packets: u32,
+    /// The latest round trip: as measured, and without the time for which the peer says it held the answer back.
+    pub(crate) sample: Option<(Duration, Duration)>,
+    /// Something was acknowledged after several probes had gone unanswered.
+    pub(crate) awake: bool,
+    /// Packets larger than any path takes: whether one arrived, how many were lost.
+    pub(crate) large_acked: bool,
+    pub(crate) large_lost: u32,
+}
+
+#[derive(Debug)]
+enum Control {
+    Adaptive(Box<Adaptive>),
+    Fixed(u64),
+    Off,
+}
+
+/// The rate of one session.
+#[derive(Debug)]
+pub(crate) struct RateControl {
+    control: Control,
+    pacer: Pacer,
+    max_flight: usize,
+    /// When the pacer lets go of what waits for it.
+    wake: Option<Instant>,
+}
+
+impl RateControl {
+    pub(crate) fn new(config: &Config) -> Self {
+        let control = match config.rate {
+            Rate::Adaptive => Control::Adaptive(Box::new(Adaptive::new(config.flight_bytes))),
+            Rate::Fixed(rate) => Control::Fixed(rate),
+            Rate::Off => Control::Off,
+        };
+        Self { control, pacer: Pacer::default(), max_flight: config.flight_bytes, wake: None }
+    }
+
+    /// Whether a packet with messages may leave while `flight` bytes are on their way. `waiting`: there are messages
+    /// for one.
+    pub(crate) fn may_send(
+        &mut self,
+        now: Instant,
+        flight: usize,
+        waiting: bool,
+        smoothed: Duration,
+    ) -> bool {
+        self.wake = None;
+        let hole = match &self.control {
+            Control::Adaptive(adaptive) => adaptive.window_in_a_hole(now, smoothed),
+            Control::Fixed(_) | Control::Off => None,
+        };
+        let room = flight < self.window().max(hole.unwrap_or(0));
+        let paced = self.pacer.next_send().filter(|&next| next > now);
+        let open = room && paced.is_none();
+        if waiting && !open {
+            if let Control::Adaptive(adaptive) = &mut self.control {
+                adaptive.limited();
+            }
+            // Else an acknowledgement opens the window.
+            self.wake = paced.filter(|_| room);
+        }
+        open
+    }
+
+    /// `bytes` have left, whether they had to ask or not.
+    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize, smoothed: Duration) {
+        let (rate, burst) = match &self.control {
+            Control::Adaptive(adaptive) => (adaptive.rate(smoothed), adaptive.burst(smoothed)),
+            Control::Fixed(rate) => (*rate, pacer::least_burst(*rate)),
+            Control::Off => return,
+        };
+        self.pacer.on_sent(now, bytes, rate, burst);
+    }
+
+    /// Digests news of packets; `flight` is what is still on its way.
+    pub(crate) fn on_progress(
+        &mut self,
+        now: Instant,
+        progress: &Progress,
+        smoothed: Duration,
+        flight: usize,
+    ) {
+        if let Control::Adaptive(adaptive) = &mut self.control {
+            if progress.awake {
+                adaptive.on_awake();
+                self.pacer.reset(now);
+            }
+            adaptive.on_progress(now, progress, smoothed, flight);
+        }
+    }
+
+    /// When `may_send` changes its mind although nothing arrives; `None` if nothing waits for that.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// The wake-up call was heard.
+    pub(crate) fn on_timeout(&mut self, now: Instant) {
+        self.wake = self.wake.filter(|&wake| wake > now);
+    }
+
+    /// Bytes that may be on their way.
+    pub(crate) fn window(&self) -> usize {
+        match &self.control {
+            Control::Adaptive(adaptive) => adaptive.window(),
+            Control::Fixed(_) | Control::Off => self.max_flight,
+        }
+    }
+
+    /// Bytes per second that may leave; `None` without a limit.
+    pub(crate) fn rate(&self, smoothed: Duration) -> Option<u64> {
+        match &self.control {
+            Control::Adaptive(adaptive) => Some(adaptive.rate(smoothed)),
+            Control::Fixed(rate) => Some(*rate),
+            Control::Off => None,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A narrow link under whole endpoints: how much of it they use, how long its queue gets, how they share it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Pair, here, there};
+use sealgram::sim::Link;
+use sealgram::{Config, Guarantee, Rate, Session};
+
+const MEGABIT: u64 = 125_000;
+
+/// The rate control under test; it is not the default.
+fn adaptive() -> Config {
+    let mut config = Config::default();
+    (config.rate, config.flight_bytes) = (Rate::Adaptive, 256 << 10);
+    config
+}
+
+fn narrow() -> Link {
+    let mut link = Link::default();
+    link.rate = Some(MEGABIT);
+    link.queue_bytes = 64 << 10;
+    link.delay = Duration::from_millis(25);
+    link
+}
+
+/// A 10 MiB map from the first end while it sends 100 bytes 60 times a second. Gives the share of the link used and
+/// the positions' delays beyond the path's, sorted, in milliseconds.
+fn map_and_positions<S: Session>(mut pair: Pair<S>, pieces: usize) -> (f64, Vec<f64>) {
+    pair.connect();
+    pair.run(Duration::from_secs(1));
+    let piece = vec![7; 1 << 18];
+    let (start, before) = (pair.net.now(), pair.net.counts(here(), there()));
+    let (mut sent, mut tick) = (0, 0_u32);
+    let mut delays = Vec::new();
+    let mut done = 0;
+    while done < pieces {
+        let now = pair.net.now().duration_since(start);
+        let due = Duration::from_micros(16_667) * tick;
+        if now >= due {
+            let mut position = [1; 100];
+            position[..8].copy_from_slice(&u64::try_from(now.as_nanos()).unwrap().to_le_bytes());
+            pair.a.endpoint.send_payload(Guarantee::None, &position).unwrap();
+            tick += 1;
+            while sent < pieces && pair.a.endpoint.send_payload(Guarantee::Delivery, &piece).is_ok() {
+                sent += 1;
+            }
+            pair.a.endpoint.flush().unwrap();
+        }
+        let next = Duration::from_micros(16_667) * tick;
+        pair.run_until(next.saturating_sub(now), |_, b| !b.heard.is_empty());
+        let now = pair.net.now().duration_since(start);
+        for (guarantee, bytes) in pair.b.heard.drain(..) {
+            if guarantee == Guarantee::Delivery {
+                done += 1;
+            } else {
+                let sent = Duration::from_nanos(u64::from_le_bytes(bytes[..8].try_into().unwrap()));
+                delays.push((now - sent).as_secs_f64() * 1e3 - 25.0);
+            }
+        }
+        assert!(now < Duration::from_secs(600), "seed {}: {done} of {pieces}", pair.seed);
+    }
+    let took = pair.net.now().duration_since(start).as_secs_f64();
+    let counts = pair.net.counts(here(), there());
+    let datagrams = counts.sent - before.sent - (counts.overflowed - before.overflowed);
+    let bytes = (counts.bytes - before.bytes) + 28 * datagrams;
+    delays.sort_by(f64::total_cmp);
+    (bytes as f64 / took / MEGABIT as f64, delays)
+}
+
+#[test]
+fn positions_stay_quick_while_a_map_uses_the_link() {
+    for seed in 1..4 {
+        let (used, delays) = map_and_positions(Pair::sealed(seed, narrow(), &adaptive()), 40);
+        let p99 = delays[delays.len() * 99 / 100];
+        println!("seed {seed}: {used:.3} of the link used, p99 {p99:.1} ms");
+        assert!(used >= 0.9, "seed {seed}: {used:.3} of the link");
+        assert!(p99 < 60.0, "seed {seed}: p99 {p99:.1} ms");
+    }
+}
+
+#[test]
+fn loss_on_the_air_does_not_collapse_a_transfer() {
+    for (loss, least) in [(0.05, 0.8), (0.2, 0.5)] {
+        let mut link = narrow();
+        link.loss = loss;
+        let (used, delays) = map_and_positions(Pair::plain(5, link, &adaptive()), 40);
+        println!("{loss}: {used:.3} of the link used, p50 {:.1} ms", delays[delays.len() / 2]);
+        assert!(used >= least, "{loss}: {used:.3} of the link");
+    }
+}
+
+/// Bytes per second that leave while 1 MiB waits, after the first quarter of a second.
+fn rate_under(config: &Config) -> f64 {
+    let mut link = Link::default();
+    link.delay = Duration::from_millis(5);
+    let mut pair = Pair::plain(3, link, config);
+    pair.connect();
+    pair.a.endpoint.send_payload(Guarantee::Delivery, &vec![1; 1 << 20]).unwrap();
+    pair.run(Duration::from_millis(250));
+    let before = pair.a.endpoint.stats().bytes_sent;
+    pair.run(Duration::from_millis(500));
+    (pair.a.endpoint.stats().bytes_sent - before) as f64 * 2.0
+}
+
+#[test]
+fn a_fixed_rate_is_kept() {
+    let mut config = adaptive();
+    config.rate = Rate::Fixed(200_000);
+    let rate = rate_under(&config);
+    assert!((180_000.0..=205_000.0).contains(&rate), "{rate}");
+}
+
+#[test]
+fn without_a_rate_only_the_flight_counts() {
+    let mut config = adaptive();
+    config.rate = Rate::Off;
+    let mut link = Link::default();
+    link.delay = Duration::from_millis(5);
+    let mut pair = Pair::plain(3, link, &config);
+    pair.connect();
+    pair.a.endpoint.send_payload(Guarantee::Delivery, &vec![1; 1 << 20]).unwrap();
+    let done = pair.run_until(Duration::from_millis(100), |_, b| !b.heard.is_empty());
+    assert!(done, "seed {}", pair.seed);
+}
+
+#[test]
+fn a_dead_link_is_followed_by_no_burst_where_a_queue_is_known() {
+    for dark in [3, 10, 25] {
+        let mut link = narrow();
+        link.blackouts = vec![Duration::from_secs(20)..Duration::from_secs(20 + dark)];
+        let pair = Pair::plain(9, link, &adaptive());
+        let mut pair = pair;
+        pair.connect();
+        let mut sent: u32 = 0;
+        // The back-off of the probes is what the last seconds are for.
+        while pair.net.elapsed() < Duration::from_secs(20 + dark + 4) {
+            while pair.a.endpoint.send_payload(Guarantee::Delivery, &[5; 20_000]).is_ok() {
+                sent += 1;
+            }
+            pair.run(Duration::from_millis(100));
+        }
+        let overflowed = pair.net.counts(here(), there()).overflowed;
+        assert_eq!(overflowed, 0, "{dark} s");
+        // What a session that was replaced meanwhile had not delivered was named, and is not sent again.
+        let empty = |a: &mut common::End<_>, _: &mut _| a.endpoint.queued_messages() == 0;
+        assert!(pair.run_until(Duration::from_secs(60), empty), "{dark} s: {} of {sent}", pair.b.heard.len());
+    }
+}
