@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flow::{Flow, Outcome, backlog, floor, play};
 use sealgram::sim::Jitter;
+use sealgram::{Guarantee, SendOptions};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -98,6 +99,21 @@ fn reordering_and_jitter_are_not_taken_for_loss() {
     for (name, flow) in ["jitter of 15 ms", "jitter of 30 ms", "reordering of depth 3"].iter().zip(&flows) {
         let outcome = row(name, flow, 85.0, 2.3);
         assert!(spurious(&outcome) < 0.005, "{name}: {}", spurious(&outcome));
+    }
+}
+
+#[test]
+fn adaptive_redundancy_costs_nothing_without_loss_and_follows_it() {
+    let play_at = |loss| {
+        let mut flow = Flow::new(3, loss);
+        flow.messages = 9_000;
+        flow.options = SendOptions::new(Guarantee::Delivery).adaptive();
+        play(&flow)
+    };
+    for (loss, p99, wire) in [(0.0, 30.5, 2.0), (0.05, 48.0, 3.4), (0.2, 100.0, 4.7)] {
+        let outcome = play_at(loss);
+        assert!(outcome.percentile(0.99) <= p99, "loss {loss}: {} ms", outcome.percentile(0.99));
+        assert!(outcome.wire_per_payload <= wire, "loss {loss}: {}", outcome.wire_per_payload);
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use rand_core::TryRng;
 use sealgram::sim::{Burst, Connected, Jitter, Link, Net, Rng};
-use sealgram::{Config, Credentials, Endpoint, Environment, Guarantee, Sealed, SecretKey, Stats};
+use sealgram::{
+    Config, Credentials, Endpoint, Environment, Guarantee, Sealed, SecretKey, SendOptions, Stats,
+};
 
 /// IPv4 and UDP headers, bytes.
 const HEADERS: u64 = 28;
@@ -26,6 +28,8 @@ pub(crate) struct Flow {
     pub(crate) bytes: usize,
     pub(crate) per_second: u32,
     pub(crate) config: Config,
+    /// How each message is sent.
+    pub(crate) options: SendOptions,
     /// When both directions are dark, in time since the first message.
     pub(crate) holes: Vec<Range<Duration>>,
 }
@@ -44,6 +48,7 @@ impl Flow {
             bytes: 100,
             per_second: 60,
             config: Config::default(),
+            options: SendOptions::new(Guarantee::Delivery),
             holes: Vec::new(),
         }
     }
@@ -206,7 +211,7 @@ impl<'f> Run<'f> {
             }
             let mut bytes = vec![0; self.flow.bytes];
             bytes[..4].copy_from_slice(&number.to_le_bytes());
-            self.ends[0].send_payload(Guarantee::Delivery, &bytes).unwrap();
+            self.ends[0].send_payload(self.flow.options, &bytes).unwrap();
             self.sent.push(now);
         }
     }
