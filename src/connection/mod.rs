@@ -252,7 +252,7 @@ impl Connection {
     /// Makes this end acknowledge a number that never came.
     #[cfg(test)]
     pub(crate) fn invent(&mut self, now: Instant, number: u64) {
-        self.acks.on_packet(now, number, true, Duration::ZERO);
+        self.acks.on_packet(now, number, (true, true), Duration::ZERO);
     }
 
     // ---- what the room above asks ----

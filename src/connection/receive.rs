@@ -56,7 +56,7 @@ impl Connection {
         // 3. Frame by frame.
         let mut received = Received::default();
         let duplicates = self.recv.counters().duplicates;
-        let (mut eliciting, mut challenged) = (false, false);
+        let (mut eliciting, mut challenged, mut messages) = (false, false, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
             let frame = frame.map_err(|_| Violation::Malformed)?;
@@ -67,6 +67,7 @@ impl Connection {
                     let end = payload.len().saturating_sub(frames.remaining());
                     let start = at + end.saturating_sub(message.bytes.len());
                     self.busy_at = Some(now);
+                    messages += 1;
                     self.recv.insert(now, &message, start)?;
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,
@@ -102,10 +103,12 @@ impl Connection {
             self.send.hurry_repeats(bound);
         }
         // 4. Only what was taken is acknowledged. What comes a second time says that acknowledgements are lost.
-        if self.recv.counters().duplicates > duplicates {
+        let again = self.recv.counters().duplicates.saturating_sub(duplicates);
+        if again > 0 {
             self.acks.expect_loss(now);
         }
-        self.acks.on_packet(now, number, eliciting, self.config.ack_delay);
+        let new = messages == 0 || again < messages;
+        self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
         if received.confirm {
             self.acks.hurry(now);
         }

@@ -24,13 +24,22 @@ pub(crate) struct Acks {
     due: Option<Instant>,
     /// Something is missing or came late: the sender should know at once.
     urgent: bool,
+    /// Among the pending ones is a packet that brought something new.
+    news: bool,
     /// Until when losses are to be expected.
     trouble_until: Option<Instant>,
 }
 
 impl Acks {
-    /// Notes an authenticated packet. The caller knows that it is no duplicate.
-    pub(crate) fn on_packet(&mut self, now: Instant, number: u64, eliciting: bool, delay: Duration) {
+    /// Notes an authenticated packet. The caller knows that it is no duplicate, and whether it brought anything `new`:
+    /// copies of what is here call for no haste.
+    pub(crate) fn on_packet(
+        &mut self,
+        now: Instant,
+        number: u64,
+        (eliciting, new): (bool, bool),
+        delay: Duration,
+    ) {
         let largest = self.ranges.highest();
         if largest.is_none_or(|largest| number > largest) {
             self.largest_at = Some(now);
@@ -46,6 +55,7 @@ impl Acks {
         if eliciting {
             self.pending = self.pending.saturating_add(1);
             self.urgent |= !in_order;
+            self.news |= new;
             self.due.get_or_insert(now + delay);
         }
     }
@@ -70,7 +80,7 @@ impl Acks {
         self.pending > 0
             && (self.pending >= PACKETS_BEFORE_ACK
                 || self.due.is_some_and(|due| due <= now)
-                || (flush && (self.urgent || self.pending >= 2 || self.expects_loss(now))))
+                || (flush && (self.urgent || self.pending >= 2 || (self.news && self.expects_loss(now)))))
     }
 
     fn expects_loss(&self, now: Instant) -> bool {
@@ -107,6 +117,7 @@ impl Acks {
         self.pending = 0;
         self.due = None;
         self.urgent = false;
+        self.news = false;
         Ok(Some(largest))
     }
 
@@ -132,7 +143,7 @@ mod tests {
         let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
         let mut at_once = Vec::new();
         for &number in numbers {
-            acks.on_packet(now, number, true, 25 * MS);
+            acks.on_packet(now, number, (true, true), 25 * MS);
             if acks.is_due(now, true) {
                 acks.write(now, &mut Writer::new(&mut room)).unwrap();
                 at_once.push(number);

@@ -17,7 +17,7 @@ const DEFAULT_LANE: LaneId = LaneId(0);
 
 impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// Queues the bytes that were written with [`io::Write`] since the last message, as one message; none at all is
-    /// a message of 0 bytes. Takes a [`Guarantee`](crate::Guarantee), a [`Strategy`](crate::Strategy) or
+    /// a message of 0 bytes. Takes a [`Guarantee`], a [`Strategy`](crate::Strategy) or
     /// [`SendOptions`].
     ///
     /// Before a session is live, messages wait for it.
@@ -42,7 +42,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         self.core.connection_mut().clear_written();
     }
 
-    /// Queues one message. Takes a [`Guarantee`](crate::Guarantee), a [`Strategy`](crate::Strategy) or [`SendOptions`].
+    /// Queues one message. Takes a [`Guarantee`], a [`Strategy`](crate::Strategy) or [`SendOptions`].
     ///
     /// # Errors
     /// Nothing is queued:
