@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use contract::{End, Promise, Sent, Yielded, assert_kept, identify, payload};
 use relay::{Conditions, Counts, Relay};
-use sealgram::{Config, Endpoint, Guarantee, Rate, SealedEndpoint, SecretKey, Session, StartError, UdpLike};
+use sealgram::{Config, Endpoint, Guarantee, SealedEndpoint, SecretKey, Session, StartError, UdpLike};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const MIXED: [(Promise, Guarantee); 3] = [
@@ -28,13 +28,6 @@ fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "the other end and the relay need the processor too")]
 fn rest() {
     std::thread::sleep(Duration::from_millis(1));
-}
-
-/// The contract is looked at here, not the rate.
-fn unpaced() -> Config {
-    let mut config = Config::default();
-    config.rate = Rate::Off;
-    config
 }
 
 /// One direction of a game.
@@ -125,13 +118,13 @@ fn sealed<U: UdpLike>(sockets: [U; 2]) -> [Endpoint<U, sealgram::Sealed>; 2] {
     let keys = [SecretKey::generate().unwrap(), SecretKey::generate().unwrap()];
     let [one, two] = sockets;
     let make = |socket, own: usize| {
-        SealedEndpoint::paired(socket, &keys[own], keys[1 - own].public_key(), unpaced()).unwrap()
+        SealedEndpoint::paired(socket, &keys[own], keys[1 - own].public_key(), Config::default()).unwrap()
     };
     [make(one, 0), make(two, 1)]
 }
 
 fn plain<U: UdpLike>(sockets: [U; 2]) -> [Endpoint<U>; 2] {
-    sockets.map(|socket| Endpoint::plain(socket, unpaced()).unwrap())
+    sockets.map(|socket| Endpoint::plain(socket, Config::default()).unwrap())
 }
 
 fn for_mio(socket: UdpSocket) -> mio::net::UdpSocket {

@@ -31,6 +31,8 @@ pub(super) struct Dial {
     pub(super) phase: Phase,
     /// When `connect` gives up. A background attempt lives as long as the session that it would replace.
     ends: Option<Instant>,
+    /// Answered, and nothing was said that could make the peer live: the old session is asked once more.
+    held: bool,
     due: bool,
     next: Instant,
     last: Option<Instant>,
@@ -43,6 +45,7 @@ impl Dial {
             background: false,
             phase: Phase::Sent,
             ends: Some(ends),
+            held: false,
             due: true,
             next: now,
             last: None,
@@ -58,19 +61,27 @@ impl Dial {
     pub(super) fn begin(&mut self, now: Instant) {
         self.phase = Phase::Sent;
         self.sent = 0;
+        self.held = false;
         self.due = true;
         self.next = now;
     }
 
-    pub(super) fn read_answer(&mut self, now: Instant, peer: u64, negotiated: Negotiated) {
+    /// `wait` is the time for which a session that still lives here is asked once more before it is replaced.
+    pub(super) fn read_answer(&mut self, now: Instant, wait: Duration, peer: u64, negotiated: Negotiated) {
         self.phase = Phase::Unconfirmed { peer, negotiated, until: now + UNCONFIRMED_FOR };
-        self.due = true;
-        self.next = now;
+        self.held = !wait.is_zero();
+        self.due = !self.held;
+        self.next = now + wait;
+    }
+
+    /// Whether the attempt doubts a session and may be dropped without a trace when that one answers.
+    pub(super) fn only_doubts(&self) -> bool {
+        self.background && (self.held || matches!(self.phase, Phase::Sent))
     }
 
     /// The peer waits: send again now, but not at the rate at which greetings come in.
     pub(super) fn hurry(&mut self, now: Instant) {
-        self.due |= self.last.is_none_or(|last| now >= last + HURRY);
+        self.due |= !self.held && self.last.is_none_or(|last| now >= last + HURRY);
     }
 
     /// What is due to be said now. Sets the time of the next.
@@ -78,6 +89,7 @@ impl Dial {
         if !std::mem::take(&mut self.due) {
             return None;
         }
+        self.held = false;
         let (step, millis) = match self.phase {
             Phase::Sent => (
                 Step::Hello,

@@ -128,7 +128,7 @@ impl Plain {
         }
         let Some(live) = &mut self.live else { return Err(Dropped::Unopened) };
         let number = live.accept(truncated)?;
-        if self.dial.as_ref().is_some_and(|dial| dial.background && matches!(dial.phase, Phase::Sent)) {
+        if self.dial.as_ref().is_some_and(Dial::only_doubts) {
             self.dial = None;
         }
         // Frames that only sealed sessions know are malformed here. PROTOCOL.md, "Frames".

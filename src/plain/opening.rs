@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// How long the old session has to answer before a new one takes its place.
+const ASK_AT_LEAST: Duration = Duration::from_millis(300);
+const ASK_AT_MOST: Duration = Duration::from_secs(2);
+
 impl Plain {
     /// A hello, an answer or a confirmation. Who echoes our id has heard it, so it is no ghost of an earlier session.
     pub(super) fn greeted<R: TryCryptoRng + ?Sized>(
@@ -61,7 +65,13 @@ impl Plain {
     ) {
         let Some(dial) = &mut self.dial else { return };
         match dial.phase {
-            Phase::Sent => dial.read_answer(now, peer, negotiated),
+            // An answer says that the peer is there, not that it lost the session. PROTOCOL.md, "Replacement".
+            Phase::Sent if dial.background && self.live.is_some() => {
+                let wait = (self.connection.pto() * 3).clamp(ASK_AT_LEAST, ASK_AT_MOST);
+                dial.read_answer(now, wait, peer, negotiated);
+                self.connection.ping(now);
+            }
+            Phase::Sent => dial.read_answer(now, Duration::ZERO, peer, negotiated),
             Phase::Unconfirmed { peer: first, .. } if first == peer => {}
             // Two incarnations have answered. Ids are not shared, so begin again with another one.
             Phase::Unconfirmed { .. } => self.redial(now, rng),
@@ -82,7 +92,7 @@ impl Plain {
             Phase::Unconfirmed { peer: first, .. } if first != peer => self.redial(now, rng),
             // Both dial: the one with the smaller id is the initiator and waits for the other's packet.
             _ if own > peer => self.go_live(now, own, peer, &negotiated, false),
-            Phase::Sent => dial.read_answer(now, peer, negotiated),
+            Phase::Sent => dial.read_answer(now, Duration::ZERO, peer, negotiated),
             Phase::Unconfirmed { .. } => dial.hurry(now),
         }
     }

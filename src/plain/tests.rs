@@ -521,3 +521,25 @@ impl rand_core::TryRng for Broken {
 }
 
 impl TryCryptoRng for Broken {}
+
+#[test]
+fn a_hole_does_not_cost_a_session_that_both_ends_still_have() {
+    for step in 0..60 {
+        let mut net = Net::connected(30);
+        for peer in 0..2 {
+            net.connect(peer);
+        }
+        net.run(MS * 2_000, |_| false);
+        net.events.iter_mut().for_each(Vec::clear);
+        net.blocked = [true; 2];
+        net.send(0, b"owed");
+        net.run(MS * (900 + 37 * step), |_| false);
+        net.blocked = [false; 2];
+        assert!(
+            net.run(MS * 12_000, |net| net.heard[1].ends_with(&[b"owed".to_vec()])),
+            "{step}: it arrived"
+        );
+        net.run(MS * 8_000, |_| false);
+        assert!(net.events.iter().all(Vec::is_empty), "{step}: nothing was replaced: {:?}", net.events);
+    }
+}
