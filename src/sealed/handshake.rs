@@ -14,6 +14,7 @@ use super::{
     half_open::{Candidate, HalfOpen, Stage},
     messages::{self, MAX_PAYLOAD, NoiseBytes},
     profile::Role,
+    seal::Prefix,
 };
 use crate::{
     connection::Negotiated,
@@ -382,7 +383,7 @@ fn refers(body: &Body<'_>, id: &[u8; 32]) -> bool {
 fn agree(noise: Handshake, side: Side, init: [u8; 32], negotiated: Negotiated) -> Result<Agreed, NoiseError> {
     let peer = noise.remote_static();
     let channel = Channel::derive(noise.split()?, side);
-    Ok(Agreed { channel, side, peer, init, negotiated })
+    Ok(Agreed { channel, side, peer, init, negotiated, prefix: Prefix::default() })
 }
 
 fn failure(error: NoiseError) -> Failure {

@@ -13,6 +13,7 @@ mod live;
 mod messages;
 mod profile;
 mod receive;
+mod seal;
 mod timers;
 mod transmit;
 
@@ -34,6 +35,7 @@ use self::{
     half_open::Table,
     live::Live,
     profile::Role,
+    seal::Prefix,
 };
 use crate::{
     config::Config,
@@ -75,6 +77,8 @@ struct Agreed {
     /// BLAKE2s of the Noise message 1.
     init: [u8; 32],
     negotiated: Negotiated,
+    /// What stands before the packets that we send.
+    prefix: Prefix,
 }
 
 /// A session that ended while our own attempt to renew it goes on: told to the application when that succeeds or fails.

@@ -8,7 +8,10 @@ use crate::{
     crypto::{SealKey, Side},
     error::CloseReason,
     event::Event,
-    sealed::{CODE_REPLACED, Credentials, Trust, transmit::seal_packet},
+    sealed::{
+        CODE_REPLACED, Credentials, Trust,
+        seal::{Prefix, seal_packet},
+    },
     wire::{
         codec::Writer,
         frame::{self, Frame},
@@ -439,7 +442,7 @@ fn a_number_is_left_out_now_and_then_and_an_ack_of_it_closes() {
 fn seal_any(key: &mut SealKey, plaintext: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; plaintext.len() + 20];
     packet[4..4 + plaintext.len()].copy_from_slice(plaintext);
-    let len = seal_packet(key, plaintext.len(), Padding::None, &mut packet).unwrap();
+    let len = seal_packet(key, &Prefix::default(), plaintext.len(), Padding::None, &mut packet).unwrap();
     packet.truncate(len);
     packet
 }
