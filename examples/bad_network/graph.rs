@@ -49,6 +49,10 @@ impl UdpLike for Following {
         self.peer = Some(from);
         Ok(len)
     }
+
+    fn may_fragment(&self) -> bool {
+        false
+    }
 }
 
 /// What happened in one interval, as the player's end knows it.
