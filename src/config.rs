@@ -54,7 +54,8 @@ pub struct Config {
     pub app_id: Vec<u8>,
     /// Largest datagram that is sent or accepted, in bytes with everything inside the UDP header. 512 to 65,507;
     /// the smaller of the two sides counts. A session begins with 1,200 (or this, if it is less) and finds out what the
-    /// path takes. Default 1,452: an Ethernet frame with IPv6 and UDP.
+    /// path takes, unless [the socket may fragment](crate::UdpLike::may_fragment). Default 1,452: an Ethernet frame with IPv6
+    /// and UDP.
     pub max_datagram_bytes: u16,
     /// Size to which the first handshake datagram is padded, in bytes; shorter ones are dropped unread. 512 to
     /// `max_datagram_bytes`, and the same on both sides. Default 1,200.

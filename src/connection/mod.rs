@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     sent: SentPackets,
     rate: RateControl,
     mtu: Mtu,
+    /// Datagrams may be cut on their way, so that looking for larger ones would find what no path takes whole.
+    may_fragment: bool,
     /// The last packet was full.
     full: bool,
     /// Payload bytes of a full packet, and what the protection adds to it.
@@ -101,6 +103,7 @@ impl Connection {
             sent: SentPackets::new(config, 0),
             rate: RateControl::new(config),
             mtu: Mtu::new(config.max_datagram_bytes),
+            may_fragment: false,
             full: false,
             capacity: usize::from(config.max_datagram_bytes),
             overhead: 0,
@@ -131,6 +134,11 @@ impl Connection {
         }
     }
 
+    /// Datagrams may be cut on their way: sessions that start from now on stay at the size that every path takes.
+    pub(crate) fn set_may_fragment(&mut self) {
+        self.may_fragment = true;
+    }
+
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
         let before = self.recv.counters();
@@ -142,7 +150,8 @@ impl Connection {
         self.sent = SentPackets::new(&self.config, first_number);
         self.rate = RateControl::new(&self.config);
         self.overhead = negotiated.overhead;
-        self.mtu = Mtu::new(negotiated.max_datagram);
+        let most = if self.may_fragment { BASE_DATAGRAM } else { u16::MAX };
+        self.mtu = Mtu::new(negotiated.max_datagram.min(most));
         self.full = false;
         self.capacity = usize::from(self.mtu.size()).saturating_sub(negotiated.overhead);
         // Every fragment but the last can hold at least this much, so that the count stays within its limit.
