@@ -11,8 +11,8 @@ use super::{
 use crate::{delivery::ranges::Ranges, error::Violation, window::Window1024, wire::message::Numbers};
 
 /// Ranges of skipped indexes that are remembered, to answer a repeated SKIP the same way. Twice what may lie above the
-/// lowest unsettled index, and 2 KiB.
-const SKIP_MEMORY: usize = 128;
+/// lowest unsettled index, and 2 KiB with the one that is just noted.
+const SKIP_MEMORY: usize = 127;
 
 /// A complete message that waits for its turn. The least is the next: lower set, then earlier arrival.
 #[derive(Clone, Copy, Debug)]

@@ -633,6 +633,32 @@ fn answers_to_repeated_skips_are_remembered_in_bounded_memory() {
 }
 
 #[test]
+fn what_a_peer_can_make_a_session_note_is_bounded_over_all_lanes() {
+    let mut queue = RecvQueue::new(limits());
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    let now = Instant::now();
+    let info = allocation_counter::measure(|| {
+        for lane in 0..=255 {
+            let mut insert = |numbers, id| {
+                let _ = queue.insert(now, &MessageFrame { lane, ..frame(numbers, id, Part::Whole, b"") }, 0);
+                while queue.pop().is_some() {}
+                if let Numbers::Delivery { index, .. } = numbers {
+                    let _ = queue.skip(now, lane, index + 1, 0);
+                }
+            };
+            insert(Numbers::None, Some(1));
+            // More runs of skipped indexes than are remembered, and one index of a set as far as it goes.
+            (0..1_000).for_each(|pair| insert(delivery(2 * pair, 2 * pair, 2 * pair), None));
+            insert(delivery(5_000, 2_000, 2_000 + MAX_INDEX_SPAN - 1), None);
+            insert(delivery(5_000, 2_000, 2_000 + FREE_SPAN - 1), None);
+        }
+    });
+    let (now, most) = (info.bytes_current, info.bytes_max);
+    println!("{now} bytes, {most} at most");
+    assert!(most < 900_000, "{now} bytes, {most} at most");
+}
+
+#[test]
 fn a_message_whose_life_is_over_is_settled_but_not_yielded() {
     let mut rig = Rig::new(limits());
     let short = |numbers| MessageFrame { life: Some(100), ..frame(numbers, None, Part::Whole, b"short") };
