@@ -93,6 +93,8 @@ impl Connection {
             self.unanswered.get_or_insert(now);
             self.busy_at = Some(now);
         }
+        // An acknowledgement takes memory too, if only to be noted.
+        self.busy_at.get_or_insert(now);
         written
     }
 
