@@ -74,8 +74,9 @@ pub struct Config {
     /// Messages that may wait in the send queue of a lane, and notices that nobody fetched. 1 to 1,000,000. Default 65,536.
     pub send_queue_messages: usize,
     /// Memory for received `Delivery` messages that wait for earlier ones or for the application, in bytes, each
-    /// message counted with 64 bytes more than its length; the peer is told and obeys. At least `max_message_bytes`
-    /// + 64. Default 4 MiB.
+    /// message counted with 64 bytes more than its length; the peer is told and obeys. A lane may hold up half of it, or
+    /// one message of `max_message_bytes` if that is more: below twice that, lanes are not independent when one of them
+    /// loses a message. At least `max_message_bytes` + 64. Default 4 MiB.
     pub receive_window_bytes: usize,
     /// Memory for incomplete `None` and `Order` messages and for `Order` messages that wait, in bytes, counted as
     /// above. At least `max_unreliable_bytes` + 64. Default 256 KiB.

@@ -10,7 +10,10 @@ mod tests;
 mod timers;
 mod transmit;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::{Config, MESSAGE_OVERHEAD},
@@ -55,7 +58,7 @@ enum Reply {
 /// The session of one peer, without its protection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    config: Config,
+    config: Arc<Config>,
     started: bool,
     send: SendQueue,
     recv: RecvQueue,
@@ -82,20 +85,19 @@ pub(crate) struct Connection {
     last_ack_ping: Option<Instant>,
     /// Messages that were queued before the session and are too long for it.
     refused: Vec<MessageId>,
-    /// When messages or parts of them last moved; `None` once memory was given back.
+    /// When anything that takes memory last happened; `None` once memory was given back.
     busy_at: Option<Instant>,
     /// What came in, as packet numbers tell it.
     seen: stats::Seen,
     /// What earlier sessions counted.
-    packets_before: Packets,
     stale_before: u64,
     duplicates_before: u64,
 }
 
 impl Connection {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
         Self {
-            config: config.clone(),
+            config: Arc::clone(config),
             started: false,
             send: SendQueue::new(config),
             recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
@@ -118,7 +120,6 @@ impl Connection {
             refused: Vec::new(),
             busy_at: None,
             seen: stats::Seen::default(),
-            packets_before: Packets::default(),
             stale_before: 0,
             duplicates_before: 0,
         }
@@ -147,7 +148,7 @@ impl Connection {
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
         self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
         self.acks = Acks::default();
-        self.sent = SentPackets::new(&self.config, first_number);
+        self.sent = self.sent.anew(&self.config, first_number);
         self.rate = RateControl::new(&self.config);
         self.overhead = negotiated.overhead;
         let most = if self.may_fragment { BASE_DATAGRAM } else { u16::MAX };
@@ -168,12 +169,10 @@ impl Connection {
 
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
-        let undelivered = self.send.end_session();
-        self.packets_before = self.packets();
-        self.seen = stats::Seen::default();
-        let config = self.config.clone();
+        let undelivered = self.send.end_session(&self.config);
+        self.seen.begin_anew();
         self.acks = Acks::default();
-        self.sent = SentPackets::new(&config, 0);
+        self.sent = self.sent.anew(&self.config, 0);
         self.started = false;
         self.flush = false;
         self.ping = false;
@@ -258,6 +257,18 @@ impl Connection {
         self.sent.remembered()
     }
 
+    /// Whether memory that is not in use was given back.
+    #[cfg(test)]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.busy_at.is_none()
+    }
+
+    /// Lets this end hold up more on a lane than the peer allows.
+    #[cfg(test)]
+    pub(crate) fn ignore_lane_limits(&mut self) {
+        self.send.ignore_lane_limits();
+    }
+
     /// Makes this end acknowledge a number that never came.
     #[cfg(test)]
     pub(crate) fn invent(&mut self, now: Instant, number: u64) {
@@ -310,8 +321,7 @@ impl Connection {
 
     /// What became of packets, over all sessions.
     fn packets(&self) -> Packets {
-        let mut packets = self.packets_before;
-        packets.merge(&self.sent.counted);
+        let mut packets = self.sent.counted;
         packets.merge(&self.seen.counted);
         packets
     }
@@ -320,7 +330,7 @@ impl Connection {
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
-        stats.spurious_resends = self.send.repeats.needless;
+        stats.spurious_resends = self.send.needless;
         stats.late_acks = self.send.late_acks();
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);

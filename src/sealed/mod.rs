@@ -23,6 +23,7 @@ mod tests;
 use std::{
     collections::VecDeque,
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -97,7 +98,7 @@ struct Drained {
 
 /// The sealed side of an endpoint with one peer. Used through [`SealedEndpoint`](crate::SealedEndpoint).
 pub struct Sealed {
-    config: Config,
+    config: Arc<Config>,
     credentials: Credentials,
     prologue: Prologue,
     envelope: EnvelopeKeys,
@@ -140,6 +141,7 @@ impl Sealed {
     /// A peer that waits: it answers (unless its profile only dials) and dials when `connect` is called.
     pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
+        let config = Arc::new(config);
         let too_long = ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
         let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
         Ok(Self {
@@ -218,7 +220,12 @@ impl Sealed {
 
     /// The next event, oldest first.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // Events are rare, sessions may be many.
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     pub(crate) fn connection(&self) -> &Connection {

@@ -1,5 +1,6 @@
 //! Peers in virtual time with a seeded network between them: no sockets, no sleeping, every run repeatable.
 
+mod footprint;
 mod forgery;
 mod glare;
 mod handshakes;
