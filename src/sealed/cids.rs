@@ -69,10 +69,9 @@ impl Cids {
         let Offer { sequence, retire_below, cid } = offer;
         let new = Numbered { sequence, cid };
         let ours = self.spares.iter().flatten().chain([&self.current]);
-        let known = ours.filter(|known| known.sequence == sequence || known.cid == cid).try_fold(
-            false,
-            |_, known| if *known == new { Ok(true) } else { Err(Violation::Bound) },
-        )?;
+        let known = ours
+            .filter(|known| known.sequence == sequence || known.cid == cid)
+            .try_fold(false, |_, known| if *known == new { Ok(true) } else { Err(Violation::Bound) })?;
         self.retire(retire_below);
         // What is older than the id in use, or retired, comes late.
         if known || sequence < self.current.sequence.max(self.retired_below) {
@@ -187,7 +186,11 @@ mod tests {
         offer(&mut cids, 1, 0).unwrap();
         let twisted = [(1, cid(7)), (2, cid(1)), (0, cid(7)), (3, cid(0))];
         for (sequence, cid) in twisted {
-            assert_eq!(cids.offer(Offer { sequence, retire_below: 0, cid }), Err(Violation::Bound), "{sequence}");
+            assert_eq!(
+                cids.offer(Offer { sequence, retire_below: 0, cid }),
+                Err(Violation::Bound),
+                "{sequence}"
+            );
         }
         assert_eq!(offer(&mut cids, 0, 0), Ok(()));
         assert_eq!(offer(&mut cids, 1, 0), Ok(()));
@@ -205,7 +208,11 @@ mod tests {
         assert_eq!(offer(&mut cids, 5, 2), Ok(()));
         assert_eq!(offer(&mut cids, 6, 2), Err(Violation::Bound));
         assert_eq!(offer(&mut cids, 6, 6), Ok(()), "all others are gone");
-        assert_eq!(cids.next_packet(now, &mut chance).unwrap(), Some(cid(6)), "the server has forgotten ours");
+        assert_eq!(
+            cids.next_packet(now, &mut chance).unwrap(),
+            Some(cid(6)),
+            "the server has forgotten ours"
+        );
         assert_eq!(offer(&mut cids, 5, 1), Ok(()), "late");
         assert_eq!(cids.change(now, &mut chance).unwrap(), None, "retired ones are not taken up again");
     }

@@ -150,8 +150,9 @@ impl Local {
         let (noise, len) = attempt.read(message, &mut payload).map_err(|_| Dropped::Handshake)?;
         let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
         let (mut negotiated, cid) = messages::read_answer(&self.config, payload)?;
-        let prefix = Prefix::new(self.front.as_bytes(), cid.as_ref().map_or(&[][..], <[u8; CID_LEN]>::as_slice))
-            .ok_or(Dropped::Handshake)?;
+        let prefix =
+            Prefix::new(self.front.as_bytes(), cid.as_ref().map_or(&[][..], <[u8; CID_LEN]>::as_slice))
+                .ok_or(Dropped::Handshake)?;
         negotiated.overhead += prefix.len();
         // A peer with so small datagrams would never hear the whole of CONFIRM.
         let most = usize::from(negotiated.max_datagram.min(BASE_DATAGRAM));
