@@ -165,6 +165,8 @@ fn a_server_whose_datagrams_are_too_small_for_the_ticket_is_never_sent_a_longer_
         let client = credentials("client", 0).with_route(b"abc").unwrap().with_ticket(&vec![1; len]).unwrap();
         let mut rig = Rig::new(client, large.clone(), Server::new("client", b"abc", small.clone()));
         rig.connect();
+        rig.run(ms(100));
+        assert!(fits || matches!(&rig.client.dial.as_ref().unwrap().phase, Phase::Sent(_)), "not read");
         rig.run(Duration::from_secs(31));
         assert_eq!(is_begun(&rig), fits);
         assert!(rig.sent.iter().all(|(_, _, datagram)| datagram.len() <= 600));
