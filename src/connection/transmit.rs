@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// From so many separate ranges on, an ACK asks to be acknowledged itself, so that old ranges can be forgotten.
-const RANGES_BEFORE_PING: usize = 8;
+const RANGES_BEFORE_PING: usize = 4;
 
 /// A packet with less room left than this is full: a larger one would be of use.
 const FULL: usize = 64;

@@ -9,6 +9,7 @@ use super::{
     expiry::Alarm,
     notices::Outcome,
     pack::{Next, Packet},
+    resend::SMALL,
     send::SendQueue,
 };
 
@@ -105,6 +106,7 @@ impl SendQueue {
         }
         extras.copies -= 1;
         let (left, spacing) = (extras.copies, extras.spacing);
+        let repeatable = message.guarantee == Guarantee::Delivery && total <= SMALL as usize;
         if let Some(lane) = self.lanes.get_mut(usize::from(at)).filter(|_| !fresh) {
             lane.counts.copies += 1;
         }
@@ -112,6 +114,10 @@ impl SendQueue {
             self.next_copy(slot, id, spacing);
         } else {
             self.sent_out(slot);
+            // Who pays for haste need not wait for a datagram that leaves anyway, should all of them be lost.
+            if let Some(wait) = self.word_within().filter(|_| !spacing.is_zero() && repeatable) {
+                self.set_alarm(packet.now + wait.saturating_sub(spacing), Alarm::Resend, slot, id);
+            }
         }
         Next::Done
     }

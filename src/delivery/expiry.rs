@@ -12,6 +12,8 @@ pub(super) enum Alarm {
     Expired,
     /// The next copy is to leave.
     CopyDue,
+    /// If it was not acknowledged by now, it leaves once more in a datagram of its own.
+    Resend,
     /// No datagram came by to take a copy along.
     CopiesOver,
     /// Everything of it counts as lost, and no acknowledgement came late.
@@ -29,6 +31,7 @@ impl Alarm {
     fn concerns(self, message: &Outgoing) -> bool {
         match self {
             Self::Expired => true,
+            Self::Resend => !message.resending,
             Self::CopyDue | Self::CopiesOver => message.copies() > 0,
             Self::Lost => message.is_settled(),
         }
@@ -85,6 +88,7 @@ impl SendQueue {
             match alarm {
                 Alarm::Expired => self.expire(slot),
                 Alarm::CopyDue => self.copies_due.push_back((slot, id)),
+                Alarm::Resend => self.send_again(slot),
                 Alarm::CopiesOver => self.end_copies(slot),
                 Alarm::Lost => self.on_silence(slot),
             }

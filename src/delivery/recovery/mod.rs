@@ -353,6 +353,11 @@ impl SentPackets {
         self.skipped.iter().copied().collect()
     }
 
+    /// So many packets are lost that the lack of an acknowledgement says little of a packet.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.path.is_lossy()
+    }
+
     /// Copies that the measured loss calls for.
     pub(crate) fn redundancy(&self) -> u8 {
         self.path.redundancy()
