@@ -19,7 +19,7 @@ use crate::{
         ack::Acks,
         rate::RateControl,
         recovery::SentPackets,
-        recv::{Handle, Ready, RecvLimits, RecvQueue},
+        recv::{Handle, Ready, RecvCounters, RecvLimits, RecvQueue},
         send::SendQueue,
     },
     stats::{self, Packets, Stats},
@@ -86,8 +86,7 @@ pub(crate) struct Connection {
     seen: stats::Seen,
     /// What earlier sessions counted.
     packets_before: Packets,
-    stale_before: u64,
-    duplicates_before: u64,
+    received_before: RecvCounters,
 }
 
 impl Connection {
@@ -116,8 +115,7 @@ impl Connection {
             busy_at: None,
             seen: stats::Seen::default(),
             packets_before: Packets::default(),
-            stale_before: 0,
-            duplicates_before: 0,
+            received_before: RecvCounters::default(),
         }
     }
 
@@ -133,9 +131,7 @@ impl Connection {
 
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
-        let before = self.recv.counters();
-        self.stale_before = self.stale_before.saturating_add(before.stale);
-        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
+        self.received_before = self.received();
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
         self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
         self.acks = Acks::default();
@@ -307,14 +303,24 @@ impl Connection {
         packets
     }
 
+    /// What became of messages that came in, over all sessions.
+    fn received(&self) -> RecvCounters {
+        let mut received = self.received_before;
+        received.merge(&self.recv.counters());
+        received
+    }
+
     /// Adds what only the connection knows.
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
-        let received = self.recv.counters();
+        let received = self.received();
         stats.resends = self.send.resent_parts;
         stats.spurious_resends = self.send.repeats.needless;
         stats.late_acks = self.send.late_acks();
-        stats.stale_messages = self.stale_before.saturating_add(received.stale);
-        stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
+        stats.stale_messages = received.stale;
+        stats.duplicate_messages = received.duplicates;
+        stats.parities_sent = self.send.parities;
+        stats.restored_pieces = received.restored;
+        stats.unneeded_parities = received.parity_unneeded;
         stats.flight_bytes = self.sent.flight_bytes() as u64;
         stats.queued_bytes = self.send.queued_bytes() as u64;
         stats.queued_messages = self.send.queued_messages() as u64;

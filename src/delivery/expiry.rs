@@ -95,6 +95,9 @@ impl SendQueue {
 
     /// The life of a message is over.
     fn expire(&mut self, slot: u32) {
+        if self.end_parities(slot) {
+            return self.sent_out(slot);
+        }
         let Some(message) = self.slab.get_mut(slot) else { return };
         if message.queued || message.guarantee == Guarantee::Delivery {
             return self.give_up(slot, Outcome::Expired);

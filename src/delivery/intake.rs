@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{
-    MessageId, expiry,
+    Guarantee, MessageId, expiry,
     notices::Outcome,
     options::{LanePolicy, SendOptions},
     outgoing::{Extras, Outgoing, charge},
@@ -195,7 +195,8 @@ fn full(lane: &SendLane) -> SendError {
 /// What the options ask for beyond the guarantee.
 fn extras(options: &SendOptions, expires_at: Option<Instant>) -> Option<Extras> {
     let SendOptions { notice, drop_late, copies, spacing, adaptive, slot: key, .. } = *options;
-    let plain = !notice && copies <= 1 && !adaptive && key.is_none() && expires_at.is_none();
+    let parity = options.parity && options.guarantee != Guarantee::Delivery;
+    let plain = !notice && copies <= 1 && !adaptive && !parity && key.is_none() && expires_at.is_none();
     let copies = copies.saturating_sub(1);
     (!plain).then(|| Extras {
         notice,
@@ -205,6 +206,7 @@ fn extras(options: &SendOptions, expires_at: Option<Instant>) -> Option<Extras> 
         copies,
         adaptive,
         spacing,
+        parity,
         ..Extras::default()
     })
 }

@@ -10,6 +10,7 @@ pub(crate) mod notices;
 pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod pack;
+pub(crate) mod parity;
 mod path;
 pub(crate) mod ranges;
 pub(crate) mod rate;

@@ -100,7 +100,7 @@ impl SendQueue {
     }
 
     /// A message leaves the middle of its queue; its entry stays until it is looked at, or until such are many.
-    fn unqueue(&mut self, at: u8, guarantee: Guarantee, len: usize) {
+    pub(super) fn unqueue(&mut self, at: u8, guarantee: Guarantee, len: usize) {
         let Self { slab, lanes, .. } = self;
         if let Some(lane) = lanes.get_mut(usize::from(at)) {
             lane.forget_entry(guarantee, |entry| slab.is_queued(entry.slot, entry.id));

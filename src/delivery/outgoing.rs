@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Guarantee, ranges::Ranges, resend::Repeat};
+use super::{Guarantee, parity::Cut, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
 /// Buffers kept for reuse, at most this many and this many bytes in all; larger single ones are given back at once.
@@ -60,6 +60,10 @@ pub(crate) struct Extras {
     pub(crate) adaptive: bool,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
+    /// It goes with parities if it is cut, how it was, and how many of these were packed.
+    pub(crate) parity: bool,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) parities: u32,
     /// When a part of it was packed last.
     pub(crate) packed_at: Option<Instant>,
     /// Parts on their way whose fate will be told.
@@ -80,6 +84,31 @@ impl Outgoing {
     /// Its sender wants to know what became of it.
     pub(crate) fn notice(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.notice)
+    }
+
+    /// How it was cut for its parities.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.extras.as_ref()?.cut
+    }
+
+    /// Cuts it into pieces for datagrams that take `most` bytes of one, if it goes with parities.
+    pub(crate) fn plan_cut(&mut self, most: usize) {
+        let total = self.bytes.len();
+        if let Some(extras) = self.extras.as_deref_mut().filter(|extras| extras.parity) {
+            extras.cut = extras.cut.or_else(|| Cut::plan(total, most));
+        }
+    }
+
+    /// All of it was packed; parities may be left.
+    pub(crate) fn left_whole(&self) -> bool {
+        self.packed > 0 && self.packed >= self.bytes.len()
+    }
+
+    /// What was acknowledged is enough for the peer to have all of it.
+    pub(crate) fn has_arrived(&self) -> bool {
+        let total = self.bytes.len();
+        let enough = self.acked.covers(&(0..total as u64));
+        self.packed >= total && (enough || self.cut().is_some_and(|cut| cut.suffices(&self.acked)))
     }
 
     /// Copies that may still leave.

@@ -71,6 +71,8 @@ pub(crate) struct SendQueue {
     window_limit: u64,
     /// Parts sent again.
     pub(crate) resent_parts: u64,
+    /// Parities sent.
+    pub(crate) parities: u64,
 }
 
 /// Bytes that a frame's head costs about, to guess when a datagram is full.
@@ -109,6 +111,7 @@ impl SendQueue {
             window_used: 0,
             window_limit: 0,
             resent_parts: 0,
+            parities: 0,
         }
     }
 
@@ -185,7 +188,7 @@ impl SendQueue {
                 message.acked.insert(part.clone());
                 message.resend.remove(part);
             }
-            if whole || (message.acked.covers(&(0..total)) && message.packed as u64 >= total) {
+            if whole || message.has_arrived() {
                 self.release(slot);
             } else if !repeated {
                 self.on_unrepeated(slot);

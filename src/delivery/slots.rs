@@ -62,6 +62,7 @@ impl SendQueue {
 
     /// A newer message takes the place of the one in `slot`.
     pub(super) fn supersede(&mut self, slot: u32) {
+        self.end_parities(slot);
         let Some(message) = self.slab.get_mut(slot) else { return };
         let at = usize::from(message.at);
         if message.guarantee == Guarantee::Delivery && message.is_begun() {

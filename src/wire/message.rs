@@ -13,6 +13,8 @@
 //! ```
 //! NN = 00 explicit, 01 next set, 10 same set, 11 never. `None` always has NN = 00 and no numbers.
 
+use std::ops::RangeInclusive;
+
 use super::{
     Malformed, NoRoom,
     codec::{Reader, Writer, varint_len},
@@ -57,6 +59,9 @@ pub(crate) const MIN_FRAGMENT: usize = 128;
 
 /// Largest total of a fragmented message, in bytes: 16 MiB.
 pub(crate) const MAX_TOTAL: u32 = 16 << 20;
+
+/// Types of message frames.
+pub(super) const KINDS: RangeInclusive<u8> = 0x80..=0xdf;
 
 const MESSAGE: u8 = 0b1000_0000;
 const GUARANTEE: u8 = 0b0110_0000;

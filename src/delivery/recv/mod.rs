@@ -6,6 +6,7 @@
 mod budget;
 mod fragments;
 mod lane;
+mod parity;
 mod ready;
 mod span;
 mod store;
@@ -88,6 +89,30 @@ pub(crate) struct RecvCounters {
     pub(crate) skipped: u64,
     /// Messages copied to secondary storage.
     pub(crate) stored: u64,
+    /// Pieces of messages that a parity restored.
+    pub(crate) restored: u64,
+    /// Parities that nothing was missing for, or that could not be kept, and pieces that came when they were restored.
+    pub(crate) parity_unneeded: u64,
+}
+
+impl RecvCounters {
+    /// Adds the counters of another session.
+    pub(crate) fn merge(&mut self, more: &Self) {
+        for (own, more) in [
+            (&mut self.popped, more.popped),
+            (&mut self.duplicates, more.duplicates),
+            (&mut self.stale, more.stale),
+            (&mut self.late, more.late),
+            (&mut self.incomplete, more.incomplete),
+            (&mut self.evicted, more.evicted),
+            (&mut self.skipped, more.skipped),
+            (&mut self.stored, more.stored),
+            (&mut self.restored, more.restored),
+            (&mut self.parity_unneeded, more.parity_unneeded),
+        ] {
+            *own = own.saturating_add(more);
+        }
+    }
 }
 
 /// The receiving half of a connection.
@@ -102,6 +127,8 @@ pub(crate) struct RecvQueue {
     /// Complete `None` and `Order` messages in storage, oldest first. May name some that are gone.
     kept: VecDeque<Handle>,
     kept_live: usize,
+    /// Messages that a parity made complete, newest last: the piece that it stood for may still come.
+    restored: VecDeque<(u8, u64)>,
     unreliable_used: usize,
     delivery_used: usize,
     /// Charges of all `Delivery` messages that left for good.
@@ -122,6 +149,7 @@ impl RecvQueue {
             partials: VecDeque::new(),
             kept: VecDeque::new(),
             kept_live: 0,
+            restored: VecDeque::new(),
             unreliable_used: 0,
             delivery_used: 0,
             consumed: 0,
@@ -282,6 +310,7 @@ impl RecvQueue {
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
         self.kept.shrink_to_fit();
+        self.restored = VecDeque::new();
         self.partials.shrink_to_fit();
         self.ready.shrink(store);
         self.lanes.shrink();
