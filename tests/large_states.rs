@@ -138,3 +138,149 @@ fn table() {
         }
     }
 }
+
+fn notices<S: Session>(end: &End<S>) -> Vec<(sealgram::MessageId, Outcome)> {
+    let notice = |event: &Event| match event {
+        Event::Notice { message, outcome } => Some((*message, *outcome)),
+        _ => None,
+    };
+    end.events.iter().filter_map(notice).collect()
+}
+
+/// A restored message is told as acknowledged, and none is that did not come.
+#[test]
+fn notices_of_messages_with_parity_agree_with_what_arrived() {
+    let mut pair: Pair<Sealed> = Pair::sealed(5, link(0.0), &Config::default());
+    pair.connect();
+    pair.run(MS(500));
+    pair.net.set_links(here(), there(), link(0.05));
+    let options = SendOptions::new(Guarantee::None).parity().notice();
+    let mut ids = Vec::new();
+    for number in 0..2_000 {
+        ids.push(
+            pair.a.endpoint.send_payload(options, &state(number, 4_000 + number as usize % 9_000)).unwrap(),
+        );
+        pair.a.endpoint.flush().unwrap();
+        pair.run(MS(50));
+    }
+    pair.net.set_links(here(), there(), link(0.0));
+    pair.run(MS(5_000));
+    let came: std::collections::BTreeSet<u32> =
+        pair.b.heard.iter().map(|(_, bytes)| u32::from_le_bytes(bytes[..4].try_into().unwrap())).collect();
+    let told = notices(&pair.a);
+    assert_eq!(told.len(), ids.len(), "one for each");
+    let (mut falsely_lost, mut lost) = (0, 0);
+    for (id, outcome) in told {
+        let number = u32::try_from(ids.iter().position(|sent| *sent == id).unwrap()).unwrap();
+        match outcome {
+            Outcome::Acked => assert!(came.contains(&number), "{number} did not come"),
+            Outcome::Lost if came.contains(&number) => falsely_lost += 1,
+            Outcome::Lost => lost += 1,
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    let restored = pair.b.endpoint.stats().restored_pieces;
+    assert!(lost > 20 && restored > 400, "{lost} lost, {restored} restored");
+    assert!(falsely_lost <= 2, "{falsely_lost}");
+}
+
+/// Only the parity was still to leave when its time was over: the message itself had left.
+#[test]
+fn a_message_that_expires_before_its_parity_leaves_is_not_called_unsent() {
+    let mut config = Config::default();
+    config.rate = sealgram::Rate::Fixed(40_000);
+    let mut pair: Pair<Plain> = Pair::plain(6, link(0.0), &config);
+    pair.connect();
+    pair.run(MS(200));
+    let mut outcomes = Vec::new();
+    for ms in (20..700).step_by(15) {
+        let options = SendOptions::new(Guarantee::Order).parity().notice().expires(MS(ms));
+        pair.b.heard.clear();
+        pair.a.events.clear();
+        let before = pair.a.endpoint.stats();
+        pair.a.endpoint.send_payload(options, &state(1, 20_000)).unwrap();
+        pair.a.endpoint.flush().unwrap();
+        pair.run(MS(3_000));
+        let told = notices(&pair.a);
+        let [(_, outcome)] = told[..] else { panic!("{told:?}") };
+        let came = !pair.b.heard.is_empty();
+        assert_eq!(outcome, if came { Outcome::Acked } else { Outcome::Expired }, "after {ms} ms");
+        outcomes.push((outcome, pair.a.endpoint.stats().since(&before).parities_sent));
+    }
+    assert_eq!(pair.a.endpoint.queued_bytes(), 0);
+    // All ends were met: given up in the middle, whole without any of its parities, whole with some.
+    let met = |outcome, some: bool| outcomes.iter().any(|end| end.0 == outcome && (end.1 > 0) == some);
+    assert!(
+        met(Outcome::Expired, false) && met(Outcome::Acked, false) && met(Outcome::Acked, true),
+        "{outcomes:?}"
+    );
+}
+
+/// A path that becomes narrower between a message and its parities, and messages of one datagram.
+#[test]
+fn a_parity_that_fits_no_datagram_any_more_holds_nothing_up() {
+    let mut pair: Pair<Plain> = Pair::plain(7, link(0.0), &Config::default());
+    pair.connect();
+    for number in 0..400 {
+        pair.a.endpoint.send_payload(order().parity(), &state(number, 60_000)).unwrap();
+        pair.a.endpoint.send_payload(order().parity(), &state(number, 700)).unwrap();
+        pair.a.endpoint.flush().unwrap();
+        let mtu = if number % 80 < 40 { 1_500 } else { 1_260 };
+        let mut narrow = link(0.0);
+        narrow.mtu = Some(mtu);
+        pair.net.set_links(here(), there(), narrow);
+        pair.run(MS(100));
+    }
+    pair.run(MS(5_000));
+    assert_eq!((pair.a.endpoint.queued_bytes(), pair.b.endpoint.stats().violations), (0, 0));
+    let small = pair.b.heard.iter().filter(|(_, bytes)| bytes.len() == 700).count();
+    assert!(small > 300, "{small}");
+}
+
+fn any_link() -> impl Strategy<Value = Link> {
+    (0.0..0.4, 0.0..0.1, 0.0..0.2, 0..20_u64).prop_map(|(loss, duplicate, reorder, jitter)| {
+        let mut link = link(loss);
+        (link.duplicate, link.reorder, link.reorder_delay) = (duplicate, reorder, MS(30));
+        link.jitter = Jitter::Uniform(MS(jitter));
+        link
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Of every size, over any network, whatever else is asked for: what comes is what was sent, once, in order.
+    #[test]
+    fn what_comes_is_what_was_sent(
+        seed in any::<u64>(),
+        link in any_link(),
+        sends in prop::collection::vec((4..20_000_usize, any::<bool>(), 1..3_u8, any::<bool>(), 0..60_u64), 1..60),
+    ) {
+        let mut pair: Pair<Plain> = Pair::plain(seed, Link::default(), &Config::default());
+        pair.connect();
+        pair.net.set_links(here(), there(), link);
+        for (number, &(len, order, copies, notice, wait)) in (0..).zip(&sends) {
+            let guarantee = if order { Guarantee::Order } else { Guarantee::None };
+            let mut options = SendOptions::new(guarantee).parity().copies(copies, Duration::ZERO);
+            options = if notice { options.notice() } else { options };
+            pair.a.endpoint.send_payload(options, &state(number, len)).unwrap();
+            pair.a.endpoint.flush().unwrap();
+            pair.run(MS(wait));
+        }
+        pair.run(MS(6_000));
+        let mut seen = std::collections::BTreeSet::new();
+        let mut newest = None;
+        for (guarantee, bytes) in &pair.b.heard {
+            let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+            prop_assert!(*bytes == state(number, sends[number as usize].0), "wrong bytes in {}", number);
+            prop_assert!(seen.insert(number), "{} came twice", number);
+            if *guarantee == Guarantee::Order {
+                prop_assert!(Some(number) > newest, "{} after {:?}", number, newest);
+                newest = Some(number);
+            }
+        }
+        prop_assert_eq!(notices(&pair.a).len(), sends.iter().filter(|send| send.3).count());
+        prop_assert_eq!((pair.a.endpoint.stats().violations, pair.b.endpoint.stats().violations), (0, 0));
+        prop_assert_eq!(pair.a.endpoint.queued_bytes(), 0);
+    }
+}

@@ -181,9 +181,9 @@ impl Packet<'_, '_> {
     }
 
     fn write_parity(&mut self, slot: u32, message: &mut Outgoing, cut: &Cut, first: u32) -> Option<()> {
-        let mut pieces = cut.pieces(first).filter_map(|piece| {
-            Some((usize::try_from(piece.start).ok()?, usize::try_from(piece.end).ok()?))
-        });
+        let mut pieces = cut
+            .pieces(first)
+            .filter_map(|piece| Some((usize::try_from(piece.start).ok()?, usize::try_from(piece.end).ok()?)));
         let (from, to) = pieces.next()?;
         // The first piece is written, and the others are mixed into it where it stands.
         let parity = ParityFrame { step: cut.step, message: frame(message, from, to, self.now)? };

@@ -98,3 +98,53 @@ impl Cut {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_fair_and_costs_about_a_fifth() {
+        for most in [460_usize, 1_000, 1_129, 1_381] {
+            for total in (most + 1..70_000).step_by(37) {
+                let cut = Cut::plan(total, most).unwrap();
+                let (size, step) = (cut.size as usize, cut.step as usize);
+                let (fewest, pieces) = (total.div_ceil(most), total.div_ceil(size));
+                assert!((MIN_FRAGMENT..=most).contains(&size), "{total} {most} {cut:?}");
+                assert!(
+                    pieces <= 2 * fewest && pieces.div_ceil(2) <= fewest.max(2),
+                    "{total} {most} {cut:?}"
+                );
+                for first in 0..cut.step {
+                    let under = cut.pieces(first).count();
+                    assert!((2..=8).contains(&under), "{total} {most} {cut:?}");
+                    assert!(under >= 4, "{total} {most} {cut:?}");
+                }
+                let small = total < 5 * MIN_FRAGMENT;
+                assert!(small || size * step * 4 <= total + 4 * step, "{total} {most} {cut:?}");
+                let mut all: Vec<_> = (0..cut.step).flat_map(|first| cut.pieces(first)).collect();
+                all.sort_unstable_by_key(|piece| piece.start);
+                assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
+                assert_eq!((all[0].start, all[all.len() - 1].end), (0, total as u64));
+            }
+        }
+        assert_eq!(Cut::plan(100, 1_000), None);
+        let small = Cut::plan(300, 100).unwrap();
+        assert_eq!((small.size, small.step), (128, 1));
+    }
+
+    #[test]
+    fn what_is_enough_is_judged_parity_by_parity() {
+        let cut = Cut { total: 1_000, size: 200, step: 2 };
+        let mut got = Ranges::new();
+        for part in [0..200, 400..600, 600..800] {
+            got.insert(part);
+        }
+        assert!(!cut.suffices(&got));
+        got.insert(cut.place(0));
+        assert!(!cut.suffices(&got), "200..400 stands under the other");
+        assert_eq!(cut.restorable(&got, 0), Some(800..1_000));
+        got.insert(cut.place(1));
+        assert!(cut.suffices(&got));
+    }
+}

@@ -98,7 +98,7 @@ impl RecvQueue {
         }
         let lane = self.lanes.open(frame.lane);
         if lane.knows_id(id) {
-            let restored = self.restored.contains(&(frame.lane, id));
+            let restored = self.restored.as_ref().is_some_and(|names| names.contains(&(frame.lane, id)));
             self.counters.parity_unneeded += u64::from(restored);
             self.counters.duplicates += u64::from(!restored);
             return Ok(());
@@ -116,8 +116,7 @@ impl RecvQueue {
                 None => return Ok(()),
             },
         };
-        if self.fill(now, frame, offset, handle)
-            || self.restore_around(handle, frame.part, frame.bytes.len())
+        if self.fill(now, frame, offset, handle) || self.restore_around(handle, frame.part, frame.bytes.len())
         {
             self.arrive(now, frame, id, handle);
         }

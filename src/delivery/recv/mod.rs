@@ -17,6 +17,8 @@ mod ancestors;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod parity_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{
@@ -128,7 +130,7 @@ pub(crate) struct RecvQueue {
     kept: VecDeque<Handle>,
     kept_live: usize,
     /// Messages that a parity made complete, newest last: the piece that it stood for may still come.
-    restored: VecDeque<(u8, u64)>,
+    restored: Option<Box<VecDeque<(u8, u64)>>>,
     unreliable_used: usize,
     delivery_used: usize,
     /// Charges of all `Delivery` messages that left for good.
@@ -149,7 +151,7 @@ impl RecvQueue {
             partials: VecDeque::new(),
             kept: VecDeque::new(),
             kept_live: 0,
-            restored: VecDeque::new(),
+            restored: None,
             unreliable_used: 0,
             delivery_used: 0,
             consumed: 0,
@@ -310,7 +312,7 @@ impl RecvQueue {
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
         self.kept.shrink_to_fit();
-        self.restored = VecDeque::new();
+        self.restored = None;
         self.partials.shrink_to_fit();
         self.ready.shrink(store);
         self.lanes.shrink();

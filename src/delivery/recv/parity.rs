@@ -25,7 +25,9 @@ impl RecvQueue {
     /// `Malformed` when it names none. Nothing of it was taken then.
     pub(crate) fn insert_parity(&mut self, now: Instant, frame: &ParityFrame<'_>) -> Result<(), Violation> {
         let message = &frame.message;
-        let Some(((cut, first), id)) = Cut::of(frame).zip(message.id) else { return Err(Violation::Malformed) };
+        let Some(((cut, first), id)) = Cut::of(frame).zip(message.id) else {
+            return Err(Violation::Malformed);
+        };
         if !self.wants_unreliable(cut.total as usize)? {
             return Ok(());
         }
@@ -100,9 +102,10 @@ impl RecvQueue {
         let Some(stored) = self.store.get_mut(handle).filter(|stored| stored.cut.is_some()) else { return };
         self.unreliable_used = self.unreliable_used.saturating_sub(stored.parity_bytes());
         stored.drop_parities();
-        if self.restored.len() >= REMEMBERED {
-            self.restored.pop_front();
+        let names = self.restored.get_or_insert_default();
+        if names.len() >= REMEMBERED {
+            names.pop_front();
         }
-        self.restored.push_back(name);
+        names.push_back(name);
     }
 }
