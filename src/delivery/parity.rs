@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::ranges::Ranges;
 use crate::wire::{
-    message::{MIN_FRAGMENT, Part},
+    message::{MIN_FRAGMENT_LEN, Part},
     parity::ParityFrame,
 };
 
@@ -26,14 +26,14 @@ impl Cut {
     /// The cut of a message that is to travel in pieces of at most `most` bytes. `None` when it cannot be cut in two.
     pub(crate) fn plan(total: usize, most: usize) -> Option<Self> {
         let total = u32::try_from(total).ok()?;
-        let most = u32::try_from(most).ok()?.max(MIN_FRAGMENT as u32);
+        let most = u32::try_from(most).ok()?.max(MIN_FRAGMENT_LEN);
         // To the nearest number of parities, then as many pieces as they are worth.
         let fewest = total.div_ceil(most);
         let step = ((fewest + PIECES / 2) / PIECES).max(1);
         // Not more than twice as many as it takes: every second one missing, the receiver keeps no more ranges than for
         // the fewest ("Fragments").
         let pieces = fewest.max((PIECES * step).min(2 * fewest));
-        let size = total.div_ceil(pieces).max(MIN_FRAGMENT as u32);
+        let size = total.div_ceil(pieces).max(MIN_FRAGMENT_LEN);
         let pieces = total.div_ceil(size);
         (pieces >= 2).then(|| Self { total, size, step: step.min(pieces / 2) })
     }
@@ -102,6 +102,7 @@ impl Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::message::MIN_FRAGMENT;
 
     #[test]
     fn a_cut_is_fair_and_costs_about_a_fifth() {

@@ -55,7 +55,10 @@ pub(crate) struct MessageFrame<'a> {
 }
 
 /// Shortest fragment that is not the last of its message, in bytes.
-pub(crate) const MIN_FRAGMENT: usize = 128;
+pub(crate) const MIN_FRAGMENT: usize = MIN_FRAGMENT_LEN as usize;
+
+/// The same as a field holds it.
+pub(crate) const MIN_FRAGMENT_LEN: u32 = 128;
 
 /// Largest total of a fragmented message, in bytes: 16 MiB.
 pub(crate) const MAX_TOTAL: u32 = 16 << 20;

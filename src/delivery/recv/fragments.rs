@@ -98,7 +98,7 @@ impl RecvQueue {
         }
         let lane = self.lanes.open(frame.lane);
         if lane.knows_id(id) {
-            let restored = self.restored.as_ref().is_some_and(|names| names.contains(&(frame.lane, id)));
+            let restored = self.restored.as_ref().is_some_and(|some| some.has((frame.lane, id)));
             self.counters.parity_unneeded += u64::from(restored);
             self.counters.duplicates += u64::from(!restored);
             return Ok(());

@@ -29,6 +29,7 @@ use std::{
 use self::{
     fragments::Partial,
     lane::Lanes,
+    parity::Restored,
     ready::ReadyQueue,
     span::Standing,
     store::{Stage, Store},
@@ -130,7 +131,7 @@ pub(crate) struct RecvQueue {
     kept: VecDeque<Handle>,
     kept_live: usize,
     /// Messages that a parity made complete, newest last: the piece that it stood for may still come.
-    restored: Option<Box<VecDeque<(u8, u64)>>>,
+    restored: Option<Box<Restored>>,
     unreliable_used: usize,
     delivery_used: usize,
     /// Charges of all `Delivery` messages that left for good.

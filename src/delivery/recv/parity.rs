@@ -2,7 +2,7 @@
 //! that is missing under them. They are a favour: what cannot be kept is dropped, nothing is evicted for it, and one
 //! that the peer got wrong spoils its own message at most. PROTOCOL.md, "Parity".
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use super::{RecvQueue, late_after, store::Handle};
 use crate::{
@@ -16,6 +16,25 @@ use crate::{
 
 /// Messages with parities that are remembered when they are complete, to tell a late piece from a repeated one.
 const REMEMBERED: usize = 16;
+
+/// The names (lane and id) of the last messages with parities that became complete.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    names: VecDeque<(u8, u64)>,
+}
+
+impl Restored {
+    pub(super) fn has(&self, name: (u8, u64)) -> bool {
+        self.names.contains(&name)
+    }
+
+    fn note(&mut self, name: (u8, u64)) {
+        if self.names.len() >= REMEMBERED {
+            self.names.pop_front();
+        }
+        self.names.push_back(name);
+    }
+}
 
 impl RecvQueue {
     /// Takes one parity frame.
@@ -86,8 +105,7 @@ impl RecvQueue {
         let touched = (start..start + len as u64).step_by(cut.size.max(1) as usize);
         let last = (start + len as u64).saturating_sub(1);
         // As many pieces in a row as there are parities touch each of them once.
-        let touched = touched.chain([last]).take(cut.step as usize + 1);
-        touched.fold(false, |complete, at| self.restore(handle, cut.parity_of(at)) || complete)
+        touched.chain([last]).take(cut.step as usize + 1).any(|at| self.restore(handle, cut.parity_of(at)))
     }
 
     /// Restores a piece if parity `first` can. True when the message is complete now.
@@ -102,10 +120,6 @@ impl RecvQueue {
         let Some(stored) = self.store.get_mut(handle).filter(|stored| stored.cut.is_some()) else { return };
         self.unreliable_used = self.unreliable_used.saturating_sub(stored.parity_bytes());
         stored.drop_parities();
-        let names = self.restored.get_or_insert_default();
-        if names.len() >= REMEMBERED {
-            names.pop_front();
-        }
-        names.push_back(name);
+        self.restored.get_or_insert_default().note(name);
     }
 }

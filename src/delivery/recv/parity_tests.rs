@@ -24,7 +24,7 @@ fn cut(total: u32, step: u32) -> Cut {
 fn mixed(bytes: &[u8], cut: &Cut, first: u32) -> Vec<u8> {
     let mut parity = vec![0; cut.size as usize];
     for (at, byte) in bytes.iter().enumerate() {
-        if (at as u32 / cut.size) % cut.step == first {
+        if (at / cut.size as usize) % cut.step as usize == first as usize {
             parity[at % cut.size as usize] ^= byte;
         }
     }
@@ -173,15 +173,15 @@ fn parities_cost_what_they_hold_and_nothing_is_evicted_for_one() {
     let (bytes, cut) = (message(60_000), Cut { total: 60_000, size: 128, step: 234 });
     let mut rig = Rig::new(limits());
     rig.lazy = true;
-    // Three of the four that fit come as a fragment first; for the parities of the third there is no room any more.
+    // Three messages fit, with the parities of two: for those of the third there is no room any more.
     let charge = 60_000 + MESSAGE_OVERHEAD;
-    for id in 0..3 {
+    for (count, id) in (1..4).zip(0..3) {
         rig.part(order(1, 9), Some(id), &bytes, 0..500).unwrap();
         for first in 0..200 {
             rig.parity(order(1, 9), id, &cut, first, &mixed(&bytes, &cut, first)).unwrap();
         }
-        let parities = (id as usize + 1).min(2) * cut.parity_bytes();
-        assert_eq!(rig.queue.unreliable_used(), (id as usize + 1) * charge + parities);
+        let parities = count.min(2) * cut.parity_bytes();
+        assert_eq!(rig.queue.unreliable_used(), count * charge + parities);
     }
     assert_eq!(rig.queue.counters().parity_unneeded, 200);
     assert_eq!(rig.queue.partials.len(), 3);
