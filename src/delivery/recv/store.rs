@@ -212,7 +212,7 @@ impl Store {
 
     /// Takes a complete message in, in one copy.
     pub(super) fn put_whole(&mut self, mut stored: Stored, bytes: &[u8]) -> Option<Handle> {
-        let mut buffer = self.take(bytes.len());
+        let mut buffer = self.take(bytes.len(), bytes.len());
         buffer.extend_from_slice(bytes);
         stored.bytes = buffer;
         self.put(stored)
@@ -224,7 +224,7 @@ impl Store {
         let end = (offset as usize).saturating_add(bytes.len());
         let total = self.get(handle).map_or(0, |stored| stored.total as usize);
         let fresh = if self.get(handle).is_some_and(|stored| stored.bytes.capacity() == 0) {
-            self.take(end)
+            self.take(end, total.max(end))
         } else {
             Vec::new()
         };
@@ -323,13 +323,13 @@ impl Store {
         self.slots.capacity() + self.pool.capacity()
     }
 
-    /// An empty buffer for `len` bytes. Never one so much larger that a few charged bytes would hold many: the memory
-    /// of a message stays within four times its charge.
-    fn take(&mut self, len: usize) -> Vec<u8> {
+    /// An empty buffer for `len` bytes of a message that is charged with `total`. Never one so much larger that a few
+    /// charged bytes would hold many: the memory of a message stays within four times its charge.
+    fn take(&mut self, len: usize, total: usize) -> Vec<u8> {
         if len == 0 {
             return Vec::new();
         }
-        let fits = len..=len.saturating_mul(4).saturating_add(256);
+        let fits = len..=total.saturating_mul(4).saturating_add(256);
         let sizes = self.pool.iter().map(Vec::capacity).enumerate();
         let best = sizes.filter(|(_, size)| fits.contains(size)).min_by_key(|&(_, size)| size);
         if let Some(buffer) = best.and_then(|(position, _)| self.pool.swap_remove_back(position)) {
