@@ -46,6 +46,8 @@ impl SendQueue {
         }
         if message.notice() {
             self.await_late_ack(slot);
+        } else if message.is_kept() {
+            self.mend_or_end(slot, false);
         } else {
             self.finish(slot, Outcome::Lost);
         }

@@ -14,6 +14,8 @@ pub(super) enum Alarm {
     CopyDue,
     /// No datagram came by to take a copy along.
     CopiesOver,
+    /// Some of it counts as lost, and did not turn out to be only late.
+    Mend,
     /// Everything of it counts as lost, and no acknowledgement came late.
     Lost,
 }
@@ -30,7 +32,7 @@ impl Alarm {
         match self {
             Self::Expired => true,
             Self::CopyDue | Self::CopiesOver => message.copies() > 0,
-            Self::Lost => message.is_settled(),
+            Self::Lost | Self::Mend => message.is_settled(),
         }
     }
 }
@@ -86,6 +88,7 @@ impl SendQueue {
                 Alarm::Expired => self.expire(slot),
                 Alarm::CopyDue => self.copies_due.push_back((slot, id)),
                 Alarm::CopiesOver => self.end_copies(slot),
+                Alarm::Mend => self.mend_or_end(slot, true),
                 Alarm::Lost => self.on_silence(slot),
             }
         }
@@ -102,8 +105,9 @@ impl SendQueue {
         if message.queued || message.guarantee == Guarantee::Delivery {
             return self.give_up(slot, Outcome::Expired);
         }
-        // It left whole and is not repeated: copies end, and who asked learns from the acknowledgement.
+        // It left whole: copies and mending end, and who asked learns from the acknowledgement.
         self.end_copies(slot);
+        self.end_mending(slot);
     }
 
     /// Nothing more of the message is sent.

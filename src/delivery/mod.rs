@@ -6,6 +6,7 @@ mod content;
 mod copies;
 mod expiry;
 mod intake;
+mod mend;
 pub(crate) mod notices;
 pub(crate) mod options;
 pub(crate) mod outgoing;

@@ -64,7 +64,8 @@ impl SendOptions {
     /// After this time, counted from the call that sends, the message is neither sent nor sent again. Default never.
     ///
     /// A `Delivery` that was sent in part or in whole is taken back: what comes after it no longer waits. If the peer
-    /// had it already, it is yielded there all the same.
+    /// had it already, it is yielded there all the same. What was lost of a `None` in several datagrams is sent again
+    /// until then.
     #[must_use]
     pub const fn expires(mut self, after: Duration) -> Self {
         self.expires = Some(after);

@@ -192,12 +192,12 @@ impl Packet<'_, '_> {
         pieces.for_each(|(from, to)| self.writer.mix(at, message.bytes.get(from..to).unwrap_or_default()));
         self.packed.frames += 1;
         self.packed.parities += 1;
-        if message.is_followed() {
+        if message.is_followed(false) {
             let offset = u32::try_from(cut.place(first).start).ok()?;
             self.sent.push_content(Content::Part { slot, id: message.id, offset, len: cut.size });
             self.packed.contents += 1;
         }
-        message.on_part(self.now);
+        message.on_part(self.now, false);
         Some(())
     }
 
@@ -263,11 +263,12 @@ impl Packet<'_, '_> {
         message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
-        if message.is_followed() {
+        let whole = from == 0 && to as usize == message.bytes.len();
+        if message.is_followed(whole) {
             self.sent.push_content(Content::Part { slot, id: message.id, offset: from, len: to - from });
             self.packed.contents += 1;
         }
-        message.on_part(self.now);
+        message.on_part(self.now, whole);
         Some((from, to))
     }
 }

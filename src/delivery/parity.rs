@@ -92,10 +92,13 @@ impl Cut {
 
     /// Whether with these the whole message is there, or can be restored.
     pub(crate) fn suffices(&self, got: &Ranges) -> bool {
-        (0..self.step).all(|first| {
-            let allowed = usize::from(got.covers(&self.place(first)));
-            self.pieces(first).filter(|piece| !got.covers(piece)).take(2).count() <= allowed
-        })
+        (0..self.step).all(|first| self.suffices_under(got, first))
+    }
+
+    /// Whether what stands under parity `first` is there, or can be restored.
+    pub(crate) fn suffices_under(&self, got: &Ranges, first: u32) -> bool {
+        let allowed = usize::from(got.covers(&self.place(first)));
+        self.pieces(first).filter(|piece| !got.covers(piece)).take(2).count() <= allowed
     }
 }
 

@@ -74,6 +74,11 @@ impl Repeats {
         self.pace = None;
     }
 
+    /// The time between copies while nothing is heard: a part of a round trip.
+    pub(super) fn gap(&self) -> Duration {
+        self.pace.map_or(LEAST_GAP, |pace| pace.gap)
+    }
+
     pub(super) fn shrink(&mut self) {
         self.eager.shrink_to_fit();
         self.patient.shrink_to_fit();

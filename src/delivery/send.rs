@@ -185,10 +185,9 @@ impl SendQueue {
             // A message that went out whole is done by one acknowledgement, without any bookkeeping of ranges.
             let whole = part == (0..total);
             if !whole {
-                message.acked.insert(part.clone());
-                message.resend.remove(part);
+                self.slab.note_acked(slot, part);
             }
-            if whole || message.has_arrived() {
+            if whole || self.slab.get(slot).is_some_and(Outgoing::has_arrived) {
                 self.release(slot);
             } else if !repeated {
                 self.on_unrepeated(slot);
