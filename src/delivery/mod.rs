@@ -8,6 +8,7 @@ mod expiry;
 mod intake;
 mod mend;
 pub(crate) mod notices;
+mod on_demand;
 pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod pack;

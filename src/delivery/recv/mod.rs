@@ -40,12 +40,18 @@ pub(crate) use self::{
 };
 use crate::{
     config::MESSAGE_OVERHEAD,
+    delivery::on_demand::OnDemand,
     error::Violation,
     wire::message::{MessageFrame, Numbers, Part},
 };
 
 /// How far an index may lie above the lowest unsettled one of its lane. PROTOCOL.md, "Limits".
 pub(crate) const MAX_INDEX_SPAN: u64 = 65_536;
+/// Distance of an index from the lowest unsettled one that is always taken. PROTOCOL.md, "Limits".
+pub(crate) const FREE_SPAN: u64 = 512;
+/// Most notes of indexes over all lanes, in words of 64: what a sender that keeps to the sum of spans can make us
+/// keep, with the spans that are always free and two words a lane that are begun.
+const MAX_WORDS: usize = (1 << 18) / 64 + 2 * 256;
 /// Most gaps of skipped indexes above the lowest unsettled one of a lane. PROTOCOL.md, "Limits".
 pub(crate) const MAX_SKIP_GAPS: usize = 64;
 
@@ -62,6 +68,14 @@ pub(crate) struct RecvLimits {
     pub(crate) max_unreliable: u32,
     /// Most fragments of one message.
     pub(crate) max_fragments: u16,
+}
+
+impl RecvLimits {
+    /// Bytes of `Delivery` messages of one lane that may wait here for earlier ones or for their rest, counted likewise.
+    /// PROTOCOL.md, "Flow control".
+    fn lane_bytes(&self) -> usize {
+        (self.window_bytes / 2).max(self.max_message as usize + MESSAGE_OVERHEAD)
+    }
 }
 
 /// What a SKIP is answered with.
@@ -98,22 +112,23 @@ pub(crate) struct RecvCounters {
     pub(crate) parity_unneeded: u64,
 }
 
-impl RecvCounters {
-    /// Adds the counters of another session.
-    pub(crate) fn merge(&mut self, more: &Self) {
-        for (own, more) in [
-            (&mut self.popped, more.popped),
-            (&mut self.duplicates, more.duplicates),
-            (&mut self.stale, more.stale),
-            (&mut self.late, more.late),
-            (&mut self.incomplete, more.incomplete),
-            (&mut self.evicted, more.evicted),
-            (&mut self.skipped, more.skipped),
-            (&mut self.stored, more.stored),
-            (&mut self.restored, more.restored),
-            (&mut self.parity_unneeded, more.parity_unneeded),
-        ] {
-            *own = own.saturating_add(more);
+/// Of the counters, those that the statistics tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) stale: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) restored: u64,
+    pub(crate) parity_unneeded: u64,
+}
+
+impl Tally {
+    /// With the counters of a later session.
+    pub(crate) fn plus(self, more: &RecvCounters) -> Self {
+        Self {
+            stale: self.stale.saturating_add(more.stale),
+            duplicates: self.duplicates.saturating_add(more.duplicates),
+            restored: self.restored.saturating_add(more.restored),
+            parity_unneeded: self.parity_unneeded.saturating_add(more.parity_unneeded),
         }
     }
 }
@@ -126,9 +141,9 @@ pub(crate) struct RecvQueue {
     store: Store,
     ready: ReadyQueue,
     /// Incomplete `None` and `Order` messages, oldest first.
-    partials: VecDeque<Partial>,
+    partials: OnDemand<VecDeque<Partial>>,
     /// Complete `None` and `Order` messages in storage, oldest first. May name some that are gone.
-    kept: VecDeque<Handle>,
+    kept: OnDemand<VecDeque<Handle>>,
     kept_live: usize,
     /// Messages that a parity made complete, newest last: the piece that it stood for may still come.
     restored: Option<Box<Restored>>,
@@ -149,8 +164,8 @@ impl RecvQueue {
             lanes: Lanes::default(),
             store: Store::new(),
             ready: ReadyQueue::default(),
-            partials: VecDeque::new(),
-            kept: VecDeque::new(),
+            partials: OnDemand::default(),
+            kept: OnDemand::default(),
             kept_live: 0,
             restored: None,
             unreliable_used: 0,
@@ -274,9 +289,11 @@ impl RecvQueue {
             Standing::Complete => return Ok(Answer::Have),
             Standing::Settled if at.was_skipped(index) => return Ok(Answer::Skipped),
             Standing::Settled => return Ok(Answer::Have),
-            Standing::Open => at.note_skip(index)?,
+            Standing::Open => {}
         }
-        if let Some(handle) = at.arriving(&self.store, index) {
+        self.note_reach(lane, index)?;
+        self.lanes.open(lane).note_skip(index)?;
+        if let Some(handle) = self.lanes.open(lane).arriving(&self.store, index) {
             self.drop_delivery_partial(lane, index, handle);
         }
         let most = u64::from(self.limits.max_message) + MESSAGE_OVERHEAD as u64;
@@ -312,9 +329,9 @@ impl RecvQueue {
     pub(crate) fn shrink(&mut self) {
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
-        self.kept.shrink_to_fit();
+        self.kept.rest();
         self.restored = None;
-        self.partials.shrink_to_fit();
+        self.partials.rest();
         self.ready.shrink(store);
         self.lanes.shrink();
         self.store.shrink();
