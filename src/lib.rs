@@ -41,8 +41,8 @@
 //! same; nothing is negotiated.
 //!
 //! A **message** is any number of bytes up to [`Config::max_message_bytes`]. Small ones share a datagram, large ones
-//! are cut into fragments. Each is sent with one of three guarantees. A **set** is a group of messages without an
-//! order among themselves.
+//! are cut into fragments ([`SendOptions::parity`] lets one of them be lost). Each is sent with one of three guarantees.
+//! A **set** is a group of messages without an order among themselves.
 //!
 //! # The loop
 //!

@@ -320,6 +320,18 @@ def read_message(kind, cursor, state):
     return guarantee, lane, number, base, index, name, offset, total, data
 
 
+def read_parity(cursor, state):
+    """One PARITY behind its type: (step, the message frame, the numbers of the pieces under it)."""
+    step, kind = cursor.varint(), cursor.u8()
+    frame = read_message(kind, cursor, state)
+    guarantee, offset, total, size = frame[0], frame[6], frame[7], len(frame[8])
+    count = -(-total // size)
+    pieces = list(range(offset // size, count, step))
+    if guarantee == "Delivery" or offset % size or not offset // size < step or not 2 <= len(pieces) <= 64:
+        raise ValueError("malformed parity")
+    return step, frame, pieces
+
+
 def read_ack(cursor):
     high, delay, more = cursor.varint(), cursor.varint(), cursor.varint()
     low = high - cursor.varint()
@@ -358,6 +370,11 @@ def check_text(text):
         ("Delivery", 5, 0, 0, 0, None, None, None, b"}"),
         ("Delivery", 0, 73, 22, 22, None, 1000, 1002, b"\x01\x02"),
     ])
+    parity = next(line for line in lines if line.startswith("0d 02 b1")).replace("5a .. 5a", "5a " * 128)
+    cursor = Cursor(bytes.fromhex(parity)[1:])
+    step, frame, pieces = read_parity(cursor, {"lane": 0, "last": None})
+    same("PARITY example", (step, frame[:8], pieces, cursor.at == len(cursor.data)),
+         (2, ("Order", 0, 70, 20, None, 9, 128, 600), [1, 3], True))
     ack = next(line for line in lines if line.startswith("02 e8 07"))
     same("ACK example", read_ack(Cursor(bytes.fromhex(ack)[1:])), (800, [(900, 1000), (500, 600), (0, 3)]))
 

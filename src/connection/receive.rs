@@ -55,7 +55,7 @@ impl Connection {
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received::default();
-        let duplicates = self.recv.counters().duplicates;
+        let before = self.recv.counters();
         let (mut eliciting, mut challenged, mut messages) = (false, false, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
@@ -69,6 +69,11 @@ impl Connection {
                     self.busy_at = Some(now);
                     messages += 1;
                     self.recv.insert(now, &message, start)?;
+                }
+                Frame::Parity(parity) => {
+                    self.busy_at = Some(now);
+                    messages += 1;
+                    self.recv.insert_parity(now, &parity)?;
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,
                 Frame::Window { lane: None, limit } => self.send.raise_window(limit),
@@ -103,11 +108,13 @@ impl Connection {
             self.send.hurry_repeats(bound);
         }
         // 4. Only what was taken is acknowledged. What comes a second time says that acknowledgements are lost.
-        let again = self.recv.counters().duplicates.saturating_sub(duplicates);
+        let after = self.recv.counters();
+        let again = after.duplicates.saturating_sub(before.duplicates);
         if again > 0 {
             self.acks.expect_loss(now);
         }
-        let new = messages == 0 || again < messages;
+        let unneeded = after.parity_unneeded.saturating_sub(before.parity_unneeded);
+        let new = messages == 0 || again + unneeded < messages;
         self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
         if received.confirm {
             self.acks.hurry(now);

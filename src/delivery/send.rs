@@ -75,6 +75,8 @@ pub(crate) struct SendQueue {
     lane_limit: u64,
     /// Parts sent again.
     pub(crate) resent_parts: u64,
+    /// Parities sent.
+    pub(crate) parities: u64,
 }
 
 /// Bytes that a frame's head costs about, to guess when a datagram is full.
@@ -108,6 +110,7 @@ impl SendQueue {
             window_limit: 0,
             lane_limit: 0,
             resent_parts: 0,
+            parities: 0,
         }
     }
 
@@ -193,10 +196,9 @@ impl SendQueue {
             // A message that went out whole is done by one acknowledgement, without any bookkeeping of ranges.
             let whole = part == (0..total);
             if !whole {
-                message.acked.insert(part.clone());
-                message.resend.remove(part);
+                self.slab.note_acked(slot, part);
             }
-            if whole || (message.acked.covers(&(0..total)) && message.packed as u64 >= total) {
+            if whole || self.slab.get(slot).is_some_and(Outgoing::has_arrived) {
                 self.release(slot);
             } else if !repeated {
                 self.on_unrepeated(slot);

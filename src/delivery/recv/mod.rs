@@ -6,6 +6,7 @@
 mod budget;
 mod fragments;
 mod lane;
+mod parity;
 mod ready;
 mod span;
 mod store;
@@ -15,6 +16,8 @@ mod whole;
 mod ancestors;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod parity_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +29,7 @@ use std::{
 use self::{
     fragments::Partial,
     lane::Lanes,
+    parity::Restored,
     ready::ReadyQueue,
     span::Standing,
     store::{Stage, Store},
@@ -102,6 +106,31 @@ pub(crate) struct RecvCounters {
     pub(crate) skipped: u64,
     /// Messages copied to secondary storage.
     pub(crate) stored: u64,
+    /// Pieces of messages that a parity restored.
+    pub(crate) restored: u64,
+    /// Parities that nothing was missing for, or that could not be kept, and pieces that came when they were restored.
+    pub(crate) parity_unneeded: u64,
+}
+
+/// Of the counters, those that the statistics tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) stale: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) restored: u64,
+    pub(crate) parity_unneeded: u64,
+}
+
+impl Tally {
+    /// With the counters of a later session.
+    pub(crate) fn plus(self, more: &RecvCounters) -> Self {
+        Self {
+            stale: self.stale.saturating_add(more.stale),
+            duplicates: self.duplicates.saturating_add(more.duplicates),
+            restored: self.restored.saturating_add(more.restored),
+            parity_unneeded: self.parity_unneeded.saturating_add(more.parity_unneeded),
+        }
+    }
 }
 
 /// The receiving half of a connection.
@@ -116,6 +145,8 @@ pub(crate) struct RecvQueue {
     /// Complete `None` and `Order` messages in storage, oldest first. May name some that are gone.
     kept: OnDemand<VecDeque<Handle>>,
     kept_live: usize,
+    /// Messages that a parity made complete, newest last: the piece that it stood for may still come.
+    restored: Option<Box<Restored>>,
     unreliable_used: usize,
     delivery_used: usize,
     /// Charges of all `Delivery` messages that left for good.
@@ -136,6 +167,7 @@ impl RecvQueue {
             partials: OnDemand::default(),
             kept: OnDemand::default(),
             kept_live: 0,
+            restored: None,
             unreliable_used: 0,
             delivery_used: 0,
             consumed: 0,
@@ -298,6 +330,7 @@ impl RecvQueue {
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
         self.kept.rest();
+        self.restored = None;
         self.partials.rest();
         self.ready.shrink(store);
         self.lanes.shrink();
