@@ -37,11 +37,11 @@ pub enum Padding {
 pub enum Rate {
     /// As fast as the path takes without a long queue in it; shares the path with others. Not the default yet: after a
     /// long hole the backlog still leaves too slowly, and small messages lose too much behind heavy random loss.
+    #[default]
     Adaptive,
     /// At most so many bytes per second, counted without UDP and IP headers. 1,000 to 10^10.
     Fixed(u64),
-    /// As fast as `flight_bytes` lets it. The default.
-    #[default]
+    /// As fast as `flight_bytes` lets it.
     Off,
 }
 
@@ -128,8 +128,8 @@ impl Default for Config {
             send_queue_messages: 1 << 16,
             receive_window_bytes: 4 << 20,
             unreliable_memory_bytes: 256 << 10,
-            flight_bytes: 64 << 10,
-            rate: Rate::Off,
+            flight_bytes: 256 << 10,
+            rate: Rate::Adaptive,
             idle_timeout: Duration::from_secs(30),
             keep_alive: None,
             initial_rtt: Duration::from_millis(100),

@@ -99,7 +99,6 @@ pub(super) struct Adaptive {
     look: Option<Look>,
     next_look: Option<Instant>,
     tally: (u32, u32),
-    last_news: Option<Instant>,
 }
 
 impl Adaptive {
@@ -129,7 +128,6 @@ impl Adaptive {
             look: None,
             next_look: None,
             tally: (0, 0),
-            last_news: None,
         }
     }
 
@@ -137,13 +135,16 @@ impl Adaptive {
         (self.window + self.excess).min(self.max)
     }
 
-    /// The window where nothing was heard for longer than any polite queue lasts: what flies then is no queue but lost,
-    /// and repeats should not wait for the next probe. One that met a queue before gets less, at the rate that it had.
-    pub(super) fn window_in_a_hole(&self, now: Instant, smoothed: Duration) -> Option<usize> {
-        let last = self.last_news?;
-        let hole = now.saturating_duration_since(last) > smoothed * 2 + HOLD;
-        let more = if self.starting { CATCH_UP } else { self.window() + CATCH_UP / 2 };
-        hole.then_some(more.min(self.max))
+    /// Bytes that may be on their way now. Where nothing was heard for longer than any polite queue lasts, what flies is
+    /// no queue but lost, and repeats should not wait for the next probe. A session that never met a queue may catch up
+    /// with everything at once; one that did gets a little more, at the rate that it had.
+    pub(super) fn allowed(&mut self, silence: Duration, smoothed: Duration) -> usize {
+        let hole = is_hole(silence, smoothed);
+        if hole && self.starting {
+            self.window = self.window.max(CATCH_UP).min(self.max);
+        }
+        let more = if hole { CATCH_UP / 2 } else { 0 };
+        (self.window() + more).min(self.max)
     }
 
     /// Bytes per second: a little more than the window needs, so that acknowledgements set the pace where they come
@@ -164,20 +165,16 @@ impl Adaptive {
         self.limited = true;
     }
 
-    /// The first sign of life after a silence. A session that never met a queue may catch up with everything at once;
-    /// one that did begins again with little.
-    pub(super) fn on_awake(&mut self) {
-        if self.starting {
-            self.window = self.max.min(CATCH_UP);
-        } else {
-            self.window = self.window.min(FIRST);
-            self.excess = 0;
-        }
+    /// The first sign of life after a hole: what was lost in it says nothing of queues, and the window stays what it was.
+    fn on_awake(&mut self, now: Instant) {
+        self.excess = 0;
+        self.look = None;
+        self.cut_at = Some(now);
     }
 
     pub(super) fn on_progress(&mut self, now: Instant, news: &Progress, smoothed: Duration, flight: usize) {
-        if news.acked_packets > 0 {
-            self.last_news = Some(now);
+        if is_hole(news.silence, smoothed) {
+            self.on_awake(now);
         }
         self.drain(now, news.acked_bytes);
         self.count_losses(now, news);
@@ -363,6 +360,10 @@ impl Adaptive {
     }
 
     fn count_losses(&mut self, now: Instant, news: &Progress) {
+        if !self.may_cut(now) {
+            self.tally = (0, 0);
+            return;
+        }
         let (all, lost) = &mut self.tally;
         *all += news.acked_packets + news.lost_packets;
         *lost += news.lost_packets;
@@ -370,7 +371,7 @@ impl Adaptive {
         if *all >= TALLY || heavy {
             self.tally = (0, 0);
         }
-        if news.lost_packets == 0 || self.look.is_some() || !self.may_cut(now) {
+        if news.lost_packets == 0 || self.look.is_some() {
             return;
         }
         match self.company {
@@ -378,7 +379,7 @@ impl Adaptive {
                 let queue = self.standing.saturating_sub(self.base());
                 if queue > self.long() {
                     self.cut_to_empty(now);
-                } else if heavy {
+                } else if heavy && self.limited {
                     self.cut(now, (self.window / 10 * 7).max(FIRST.min(self.window)));
                 }
             }
@@ -394,4 +395,9 @@ impl Adaptive {
     fn may_cut(&self, now: Instant) -> bool {
         self.excess == 0 && self.cut_at.is_none_or(|cut| now >= cut + self.standing)
     }
+}
+
+/// Whether nothing was heard for longer than any polite queue lasts.
+fn is_hole(silence: Duration, smoothed: Duration) -> bool {
+    silence > smoothed * 2 + HOLD
 }
