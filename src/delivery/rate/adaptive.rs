@@ -12,8 +12,10 @@ const PACKET: usize = 1_200;
 /// Window at the start, and the least.
 const FIRST: usize = 10 * PACKET;
 const LEAST: usize = 2 * PACKET;
-/// What may leave at once after a silence, where no queue was ever met.
+/// What may leave at once after a hole, where no queue was ever met.
 const CATCH_UP: usize = 128 << 10;
+/// What may fly beyond the window while nothing is heard, at most.
+const MOST_LOST: usize = 64 << 10;
 /// The longest time for which a peer holds an acknowledgement back.
 const HOLD: Duration = Duration::from_millis(25);
 /// The queue that is aimed at: a quarter of the path's round trip, within these bounds.
@@ -135,16 +137,17 @@ impl Adaptive {
         (self.window + self.excess).min(self.max)
     }
 
-    /// Bytes that may be on their way now. Where nothing was heard for longer than any polite queue lasts, what flies is
-    /// no queue but lost, and repeats should not wait for the next probe. A session that never met a queue may catch up
-    /// with everything at once; one that did gets a little more, at the rate that it had.
+    /// Bytes that may be on their way now. What was sent a round trip ago, and nothing was heard since, is no queue but
+    /// lost, and holds nothing back: it may leave again, at the rate that is known. A session that never met a queue may
+    /// catch up with a hole at once.
     pub(super) fn allowed(&mut self, silence: Duration, smoothed: Duration) -> usize {
-        let hole = is_hole(silence, smoothed);
-        if hole && self.starting {
+        if self.starting && is_hole(silence, smoothed) {
             self.window = self.window.max(CATCH_UP).min(self.max);
         }
-        let more = if hole { CATCH_UP / 2 } else { 0 };
-        (self.window() + more).min(self.max)
+        let window = self.window();
+        let beyond = silence.saturating_sub(smoothed).as_micros().saturating_mul(window as u128);
+        let lost = usize::try_from(beyond / smoothed.as_micros().max(1)).unwrap_or(usize::MAX);
+        (window + lost.min(MOST_LOST)).min(self.max)
     }
 
     /// Bytes per second: a little more than the window needs, so that acknowledgements set the pace where they come
@@ -371,7 +374,7 @@ impl Adaptive {
         if *all >= TALLY || heavy {
             self.tally = (0, 0);
         }
-        if news.lost_packets == 0 || self.look.is_some() {
+        if news.lost_packets == 0 || self.look.is_some() || !self.limited {
             return;
         }
         match self.company {
@@ -379,7 +382,7 @@ impl Adaptive {
                 let queue = self.standing.saturating_sub(self.base());
                 if queue > self.long() {
                     self.cut_to_empty(now);
-                } else if heavy && self.limited {
+                } else if heavy {
                     self.cut(now, (self.window / 10 * 7).max(FIRST.min(self.window)));
                 }
             }
