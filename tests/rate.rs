@@ -141,7 +141,11 @@ fn survive<S: Session>(name: &str, dark: u64, mut pair: Pair<S>) {
     println!("{name}, {dark} s: at most {most} bytes in 100 ms");
     assert!(most < 2 * MEGABIT / 10 + 12_000, "{name}, {dark} s: {most} bytes in 100 ms");
     let empty = |a: &mut common::End<_>, _: &mut _| a.endpoint.queued_messages() == 0;
-    assert!(pair.run_until(Duration::from_secs(60), empty), "{name}, {dark} s: {} of {sent}", pair.b.heard.len());
+    assert!(
+        pair.run_until(Duration::from_secs(60), empty),
+        "{name}, {dark} s: {} of {sent}",
+        pair.b.heard.len()
+    );
     let heard = pair.b.heard.iter().map(|(_, bytes)| u32::from_le_bytes(bytes[..4].try_into().unwrap()));
     assert!(heard.eq(0..sent), "{name}, {dark} s: {} of {sent}", pair.b.heard.len());
 }

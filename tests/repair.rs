@@ -84,7 +84,8 @@ fn holes_again_and_again_are_made_up_for_as_soon() {
             flow.messages = 60 * 70;
             flow.link.jitter = Jitter::Uniform(MS * jitter);
             let first = 3_000 * MS + Duration::from_micros(1_333) * seed;
-            flow.holes = (0..4).map(|n| first + 16_000 * MS * n..first + 16_000 * MS * n + 10_000 * MS).collect();
+            flow.holes =
+                (0..4).map(|n| first + 16_000 * MS * n..first + 16_000 * MS * n + 10_000 * MS).collect();
             let outcome = play(&flow);
             for (n, hole) in flow.holes.iter().enumerate() {
                 let took = backlog(&outcome, hole).expect("everything comes");

@@ -33,8 +33,7 @@ impl Connection {
         let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
         let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
         let times = (self.sent.silence(now), self.sent.rtt.smoothed());
-        let open = self.probes > 0
-            || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
+        let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
         let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Progress;
+use super::{Progress, base::Base};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
@@ -27,6 +27,7 @@ const MOST_NOISE: Duration = Duration::from_millis(40);
 /// shorten such a queue, and so long a time, the queue may be somebody else's.
 const IMPOLITE: u32 = 3;
 const VAIN_CUTS: u32 = 3;
+const WARY_CUTS: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// In the company of a flow that fills the queue, every so many losses ask whether it is still there.
 const LOSSES_BETWEEN_LOOKS: u32 = 3;
@@ -39,9 +40,6 @@ const TOO_MANY: u32 = 7;
 const CLEAN_ROUNDS: u32 = 5;
 /// Round trips in a period at least.
 const PERIOD_SAMPLES: u32 = 2;
-/// The path's round trip is the least of so many spans of so long.
-const SPANS: usize = 8;
-const SPAN: Duration = Duration::from_millis(5_000);
 
 /// The share of the path that a cut leaves in use, in permille; a packet on top of it waits for its acknowledgement.
 const KEPT: u128 = 900;
@@ -80,8 +78,7 @@ pub(super) struct Adaptive {
     /// Messages had to wait for the window or the pacer since the last judgement.
     limited: bool,
     grown_rounds: u32,
-    base: [Option<Duration>; SPANS],
-    span_ends: Option<Instant>,
+    base: Base,
     /// Least round trip of the current period, how many there were, and when it may end.
     least: Option<Duration>,
     samples: u32,
@@ -98,6 +95,8 @@ pub(super) struct Adaptive {
     queue_before: Duration,
     window_before: usize,
     company: Company,
+    /// The queue was somebody else's until it happened to be short.
+    wary: bool,
     look: Option<Look>,
     next_look: Option<Instant>,
     tally: (u32, u32),
@@ -113,8 +112,7 @@ impl Adaptive {
             starting: true,
             limited: false,
             grown_rounds: 0,
-            base: [None; SPANS],
-            span_ends: None,
+            base: Base::default(),
             least: None,
             samples: 0,
             period_began: None,
@@ -127,6 +125,7 @@ impl Adaptive {
             queue_before: Duration::ZERO,
             window_before: 0,
             company: Company::Polite,
+            wary: false,
             look: None,
             next_look: None,
             tally: (0, 0),
@@ -182,7 +181,7 @@ impl Adaptive {
         self.drain(now, news.acked_bytes);
         self.count_losses(now, news);
         if let Some((measured, adjusted)) = news.sample {
-            self.note_base(now, adjusted);
+            self.base.note(now, adjusted);
             self.held = (self.held * 7 + measured.saturating_sub(adjusted)) / 8;
             let sent = now.checked_sub(measured);
             let after_cut =
@@ -208,39 +207,22 @@ impl Adaptive {
 
     // ---- what the path says ----
 
-    fn note_base(&mut self, now: Instant, sample: Duration) {
-        let ends = *self.span_ends.get_or_insert(now + SPAN);
-        if now >= ends {
-            self.span_ends = Some(now + SPAN);
-            self.base.rotate_right(1);
-            if let Some(newest) = self.base.first_mut() {
-                *newest = None;
-            }
-        }
-        if let Some(newest) = self.base.first_mut() {
-            *newest = Some(newest.map_or(sample, |least| least.min(sample)));
-        }
-    }
-
-    fn base(&self) -> Duration {
-        self.base.iter().flatten().min().copied().unwrap_or_default()
-    }
-
     /// The queue that counts as long.
     fn long(&self) -> Duration {
-        (self.base() / 4).clamp(SHORT_QUEUE, LONG_QUEUE)
+        (self.base.get() / 4).clamp(SHORT_QUEUE, LONG_QUEUE)
     }
 
     /// A period's least round trip is known: the queue that stood all that time.
     fn judge(&mut self, now: Instant, standing: Duration) {
         self.standing = standing;
-        let queue = standing.saturating_sub(self.base());
+        let queue = standing.saturating_sub(self.base.get());
         let long = queue > self.long() + self.noise;
         if let Some(look) = self.look.take() {
             return self.judge_look(look, queue);
         }
         match self.company {
-            _ if !long => {
+            company if !long => {
+                self.wary |= company != Company::Polite;
                 self.company = Company::Polite;
                 self.vain_cuts = 0;
                 self.noise -= self.noise / 64;
@@ -258,12 +240,13 @@ impl Adaptive {
             self.window = look.window * 3 / 5;
             return;
         }
-        if look.decides && queue > self.long() * IMPOLITE {
+        if look.decides && queue > self.long() * if self.wary { 1 } else { IMPOLITE } {
             self.company = Company::Greedy { losses: 0 };
             self.window = self.window_before * 3 / 4;
             return;
         }
         self.company = Company::Polite;
+        self.wary &= !look.decides;
         self.vain_cuts = if long { self.vain_cuts } else { 0 };
         self.window = self.emptying(look.window, look.standing);
     }
@@ -279,11 +262,11 @@ impl Adaptive {
         if self.vain_cuts == 1 {
             self.vain_since = Some(now);
         }
-        let patient = self.vain_since.is_none_or(|since| now >= since + PATIENCE);
-        if self.vain_cuts > VAIN_CUTS && patient {
+        let patient = self.wary || self.vain_since.is_none_or(|since| now >= since + PATIENCE);
+        if self.vain_cuts > if self.wary { WARY_CUTS } else { VAIN_CUTS } && patient {
             self.vain_cuts = 0;
             self.look(now, true);
-        } else if self.window <= 2 * LEAST {
+        } else if self.window <= 2 * LEAST && queue < self.long() * IMPOLITE {
             // So little makes no queue: the path itself is as uneven as that.
             let beyond = queue.saturating_sub(self.long() + self.noise);
             self.noise = (self.noise + beyond / 2).min(MOST_NOISE);
@@ -303,7 +286,7 @@ impl Adaptive {
             return;
         }
         let speed = match self.company {
-            Company::Polite if self.standing.saturating_sub(self.base()) < self.long() / 3 => {
+            Company::Polite if self.standing.saturating_sub(self.base.get()) < self.long() / 3 => {
                 2 << (self.grown_rounds / CLEAN_ROUNDS / 2).min(6)
             }
             Company::Polite => 1 << (self.grown_rounds / CLEAN_ROUNDS / 2).min(6),
@@ -320,7 +303,7 @@ impl Adaptive {
     /// round trip of `standing`.
     fn emptying(&self, window: usize, standing: Duration) -> usize {
         let whole = (standing + self.held).as_micros().max(1);
-        let share = (self.base() + self.held).as_micros() * KEPT / whole;
+        let share = (self.base.get() + self.held).as_micros() * KEPT / whole;
         let permille = usize::try_from(share.clamp(100, KEPT)).unwrap_or(usize::MAX);
         (window / 1_000 * permille + PACKET).min(window).clamp(LEAST.min(self.max), self.max)
     }
@@ -379,7 +362,7 @@ impl Adaptive {
         }
         match self.company {
             Company::Polite => {
-                let queue = self.standing.saturating_sub(self.base());
+                let queue = self.standing.saturating_sub(self.base.get());
                 if queue > self.long() {
                     self.cut_to_empty(now);
                 } else if heavy {

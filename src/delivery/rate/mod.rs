@@ -3,6 +3,7 @@
 //! PROTOCOL.md, "Rate".
 
 mod adaptive;
+mod base;
 mod pacer;
 #[cfg(test)]
 mod tests;
