@@ -73,13 +73,13 @@ impl Bulk {
         bytes as f64 / (to - from) as f64
     }
 
-    /// The positions' delay beyond the path's that this share stays within, in milliseconds.
-    fn delay(&self, (from, to): (u64, u64), share: f64) -> f64 {
+    /// The positions' delay beyond the path's that so many of a thousand stay within, in milliseconds.
+    fn delay(&self, (from, to): (u64, u64), permille: usize) -> f64 {
         let span = Duration::from_secs(from)..Duration::from_secs(to);
         let within = self.delays.iter().filter(|(at, _)| span.contains(at));
         let mut delays: Vec<f64> = within.map(|(_, delay)| delay.as_secs_f64() * 1e3 - 25.0).collect();
         delays.sort_by(f64::total_cmp);
-        delays[((delays.len() - 1) as f64 * share) as usize]
+        delays[(delays.len() - 1) * permille / 1_000]
     }
 }
 
@@ -210,7 +210,8 @@ fn two_sessions_share_a_queue_and_keep_it_short() {
             world.run(50);
             let from = later / 1_000 + 11;
             let [a, b] = [0, 1].map(|at: usize| world.bulks[at].rate(from, 50));
-            let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| world.bulks[0].delay((from, 50), share));
+            let [p50, p99, most] =
+                [500, 990, 1_000].map(|permille| world.bulks[0].delay((from, 50), permille));
             let name = format!("seed {seed}, {rtt} ms, {later} ms later");
             println!("{name}: {a:.0} and {b:.0} B/s, queue p50 {p50:.0}, p99 {p99:.0}, max {most:.0} ms");
             assert!(a < 2.0 * b && b < 2.0 * a, "{name}: {a} {b}");
