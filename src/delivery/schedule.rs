@@ -1,7 +1,7 @@
 //! Whose turn it is: lanes of a higher priority first, lanes of one priority by their weights, in bytes. Knows no
 //! message beyond its place in a queue. A lane that was idle or had to wait gains no claim by it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     Guarantee,
@@ -10,37 +10,6 @@ use super::{
     send::SendQueue,
     send_lane::{Entry, SendLane},
 };
-
-/// Shortest stretch of waiting messages over which the rate is measured.
-const MEASURED_OVER: Duration = Duration::from_millis(50);
-
-/// How fast new messages leave while some wait.
-#[derive(Debug, Default)]
-pub(super) struct Drain {
-    since: Option<Instant>,
-    bytes: u64,
-    /// Bytes a second.
-    rate: Option<u64>,
-}
-
-impl Drain {
-    /// New messages of `bytes` bytes were packed; `waiting` says whether others remain.
-    pub(super) fn on_packed(&mut self, now: Instant, bytes: usize, waiting: bool) {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        let elapsed = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if elapsed >= MEASURED_OVER {
-            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-            let sample = self.bytes.saturating_mul(1_000) / millis;
-            self.rate = Some(self.rate.map_or(sample, |rate| rate - rate / 4 + sample / 4));
-        }
-        if !waiting {
-            self.since = None;
-        } else if self.since.is_none() || elapsed >= MEASURED_OVER {
-            self.since = Some(now);
-            self.bytes = 0;
-        }
-    }
-}
 
 impl SendLane {
     /// `bytes` of the lane were packed.
@@ -136,8 +105,8 @@ impl SendQueue {
         ordered.and_then(|entry| slab.get(entry.slot)).is_some_and(Outgoing::is_begun)
     }
 
-    /// The sending side of one lane.
-    pub(crate) fn lane_stats(&self, lane: u8) -> LaneStats {
+    /// The sending side of one lane, where so many bytes leave in a second.
+    pub(crate) fn lane_stats(&self, lane: u8, rate: Option<u64>) -> LaneStats {
         let unused = SendLane::new(lane, self.bounds());
         let lane = self.lanes.iter().find(|known| known.lane == lane).unwrap_or(&unused);
         let counts = lane.counts;
@@ -145,7 +114,7 @@ impl SendQueue {
             queued_bytes: lane.bytes,
             queued_messages: lane.messages,
             unsent_bytes: lane.unsent_bytes,
-            queue_time: self.queue_time(lane),
+            queue_time: self.queue_time(lane, rate),
             sent: counts.sent,
             dropped: counts.dropped,
             expired: counts.expired,
@@ -155,8 +124,8 @@ impl SendQueue {
         }
     }
 
-    /// How long what is ahead of a new message of the lane takes at the measured rate.
-    fn queue_time(&self, lane: &SendLane) -> Option<Duration> {
+    /// How long what is ahead of a new message of the lane takes at that rate.
+    fn queue_time(&self, lane: &SendLane, rate: Option<u64>) -> Option<Duration> {
         let weight = |lane: &SendLane| u64::from(lane.options.weight.max(1));
         let own = lane.unsent_bytes as u64;
         let ahead = self.lanes.iter().map(|other| {
@@ -170,7 +139,7 @@ impl SendQueue {
         match ahead.fold(0, u64::saturating_add) {
             0 => Some(Duration::ZERO),
             ahead => {
-                let rate = self.drain.rate.filter(|&rate| rate > 0)?;
+                let rate = rate.filter(|&rate| rate > 0)?;
                 Some(Duration::from_micros(ahead.saturating_mul(1_000_000) / rate))
             }
         }

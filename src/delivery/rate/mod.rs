@@ -13,7 +13,13 @@ use std::time::{Duration, Instant};
 use adaptive::Adaptive;
 use pacer::Pacer;
 
-use crate::config::{Config, Rate};
+use crate::{
+    config::{Config, Rate},
+    stats,
+};
+
+/// A round trip that is shorter counts as so long.
+const SHORTEST: Duration = Duration::from_micros(100);
 
 /// What acknowledgements and losses have told since it was last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,12 +131,12 @@ impl RateControl {
         }
     }
 
-    /// Bytes per second that may leave; `None` without a limit.
-    pub(crate) fn rate(&self, smoothed: Duration) -> Option<u64> {
-        match &self.control {
-            Control::Adaptive(adaptive) => Some(adaptive.rate(smoothed)),
-            Control::Fixed(rate) => Some(*rate),
-            Control::Off => None,
+    /// Bytes per second that the session may send in the long run, where round trips take so long; `None` if that was not
+    /// measured and it depends on it.
+    pub(crate) fn rate(&self, round_trip: Option<Duration>) -> Option<u64> {
+        if let Control::Fixed(rate) = self.control {
+            return Some(rate);
         }
+        Some(stats::per_second(self.window() as u64, round_trip?.max(SHORTEST)))
     }
 }
