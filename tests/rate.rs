@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Pair, here, there};
 use sealgram::sim::Link;
-use sealgram::{Config, Guarantee, Rate, Session};
+use sealgram::{Config, Guarantee, LaneId, Rate, SendOptions, Session};
 
 const MEGABIT: u64 = 125_000;
 
@@ -185,4 +185,27 @@ fn a_game_does_not_notice_the_rate_control_after_a_map() {
         assert_eq!(left, 0, "tick {tick}, {:?}", pair.a.endpoint.stats());
         pair.run(Duration::from_micros(16_667));
     }
+}
+
+#[test]
+fn what_expires_soon_leaves_before_a_map_of_the_same_priority() {
+    let mut pair = Pair::sealed(6, narrow(), &Config::default());
+    pair.connect();
+    let map = SendOptions::new(Guarantee::Delivery).lane(LaneId(1));
+    let shot = SendOptions::new(Guarantee::None).lane(LaneId(2)).expires(Duration::from_millis(95));
+    for _ in 0..3 {
+        pair.a.endpoint.send_payload(map, &vec![7; 1 << 20]).unwrap();
+    }
+    pair.a.endpoint.flush().unwrap();
+    pair.run(Duration::from_secs(4));
+    // By turns each lane would get half of the link: 8,000 bytes in 128 ms.
+    for _ in 0..10 {
+        for _ in 0..8 {
+            pair.a.endpoint.send_payload(shot, &[1; 1_000]).unwrap();
+        }
+        pair.a.endpoint.flush().unwrap();
+        pair.run(Duration::from_millis(1_500));
+    }
+    let shots = pair.b.heard_as(Guarantee::None).len();
+    assert!(shots >= 78, "{shots} of 80");
 }

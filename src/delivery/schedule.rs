@@ -11,6 +11,11 @@ use super::{
     send_lane::{Entry, SendLane},
 };
 
+/// A message whose life ends within this time leaves before those of other lanes of its priority, as long as its lane is
+/// not so many bytes ahead of them.
+const SOON: Duration = Duration::from_millis(250);
+const LEAD: u64 = 12_000;
+
 impl SendLane {
     /// `bytes` of the lane were packed.
     #[inline]
@@ -29,18 +34,27 @@ impl SendQueue {
         for at in 0..self.lanes.len() {
             let Some(slot) = self.candidate(at) else { continue };
             let Some(lane) = self.lanes.get(at) else { continue };
-            let (priority, turn) = (lane.options.priority, lane.turn);
+            let priority = lane.options.priority;
+            let turn = lane.turn.saturating_sub(if self.ends_soon(slot) { LEAD * lane.share } else { 0 });
             let first =
                 best.is_none_or(|(_, _, top, least)| priority > top || (priority == top && turn < least));
             if first {
                 best = Some((at, slot, priority, turn));
             }
         }
-        let (at, slot, priority, turn) = best?;
+        let (at, slot, priority, _) = best?;
+        let turn = self.lanes.get(at).map_or(0, |lane| lane.turn);
         for lane in self.lanes.iter_mut().filter(|lane| lane.blocked && lane.options.priority == priority) {
             lane.turn = lane.turn.max(turn);
         }
         Some((at, slot))
+    }
+
+    /// Whether the life of a message ends so soon that it should not wait for its lane's turn.
+    fn ends_soon(&self, slot: u32) -> bool {
+        let extras = self.slab.get(slot).and_then(|message| message.extras.as_deref());
+        let end = extras.and_then(|extras| extras.expires_at);
+        end.zip(self.clock).is_some_and(|(end, now)| end <= now + SOON)
     }
 
     /// The message of a lane that may be packed next.
