@@ -30,7 +30,7 @@ const VAIN_CUTS: u32 = 3;
 const WARY_CUTS: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// In the company of a flow that fills the queue, every so many losses ask whether it is still there.
-const LOSSES_BETWEEN_LOOKS: u32 = 3;
+const LOSSES_BETWEEN_LOOKS: u32 = 4;
 /// The path's own round trip is looked for at least so long after the last time.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(8);
 /// Packets by which the share of losses is judged, and how many of them are too many.
@@ -197,12 +197,17 @@ impl Adaptive {
         let lasts = if self.starting { smoothed / 8 } else { smoothed / 2 };
         let over = self.period_began.is_some_and(|began| now >= began + lasts);
         if let Some(least) = self.least.filter(|_| over && self.samples >= PERIOD_SAMPLES) {
+            self.begin_period();
             self.judge(now, least);
-            self.least = None;
-            self.samples = 0;
-            self.period_began = None;
             self.limited = false;
         }
+    }
+
+    /// Samples taken before say nothing of what comes.
+    fn begin_period(&mut self) {
+        self.least = None;
+        self.samples = 0;
+        self.period_began = None;
     }
 
     // ---- what the path says ----
@@ -333,6 +338,7 @@ impl Adaptive {
         self.cut_at = Some(now);
         self.credit = 0;
         self.grown_rounds = 0;
+        self.begin_period();
     }
 
     /// For every two bytes that arrive one may leave, until the flight has come down to the window.
