@@ -54,7 +54,8 @@ pub struct Config {
     pub app_id: Vec<u8>,
     /// Largest datagram that is sent or accepted, in bytes with everything inside the UDP header. 512 to 65,507;
     /// the smaller of the two sides counts. A session begins with 1,200 (or this, if it is less) and finds out what the
-    /// path takes. Default 1,452: an Ethernet frame with IPv6 and UDP.
+    /// path takes, unless [the socket may fragment](crate::UdpLike::may_fragment). Default 1,452: an Ethernet frame with IPv6
+    /// and UDP.
     pub max_datagram_bytes: u16,
     /// Size to which the first handshake datagram is padded, in bytes; shorter ones are dropped unread. 512 to
     /// `max_datagram_bytes`, and the same on both sides. Default 1,200.
@@ -73,8 +74,9 @@ pub struct Config {
     /// Messages that may wait in the send queue of a lane, and notices that nobody fetched. 1 to 1,000,000. Default 65,536.
     pub send_queue_messages: usize,
     /// Memory for received `Delivery` messages that wait for earlier ones or for the application, in bytes, each
-    /// message counted with 64 bytes more than its length; the peer is told and obeys. At least `max_message_bytes`
-    /// + 64. Default 4 MiB.
+    /// message counted with 64 bytes more than its length; the peer is told and obeys. A lane may hold up half of it, or
+    /// one message of `max_message_bytes` if that is more: below twice that, lanes are not independent when one of them
+    /// loses a message. At least `max_message_bytes` + 64. Default 4 MiB.
     pub receive_window_bytes: usize,
     /// Memory for incomplete `None` and `Order` messages and for `Order` messages that wait, in bytes, counted as
     /// above. At least `max_unreliable_bytes` + 64. Default 256 KiB.

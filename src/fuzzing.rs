@@ -50,7 +50,7 @@ pub fn sealed_frames(data: &[u8]) {
     let mut now = start();
     let config = Config { receive_window_bytes: 64 << 10, unreliable_memory_bytes: 16 << 10, ..small() };
     let (mut evil, mut honest) = PacketPair::two(now);
-    let mut connection = Connection::new(&config);
+    let mut connection = Connection::new(&std::sync::Arc::new(config.clone()));
     connection.start(now, &negotiated(&config), 0);
     let (mut rest, mut violations) = (data, 0);
     let mut outgoing = [0; 1_200];

@@ -3,6 +3,7 @@
 //! | row | feature | held by |
 //! |---|---|---|
 //! | 48 | independent orders | `a_stalled_lane_leaves_the_others_as_they_are`, `two_hundred_and_fifty_six_lanes_keep_their_orders` |
+//! | 48 | memory of their own | `a_stalled_lane_cannot_take_the_window_from_the_others` |
 //! | 50 | drop oldest | `drop_oldest_keeps_the_newest_and_counts_the_rest` |
 //! | 51 | bounds | `a_full_lane_blocks_no_other`, `can_send_says_what_send_will_do` |
 //! | 52 | large messages share the line | `lanes_of_one_priority_share_the_line_by_weight` |
@@ -115,6 +116,85 @@ fn a_stalled_lane_leaves_the_others_as_they_are() {
         delays
     };
     assert_eq!(run(false).iter().max(), run(true).iter().max());
+}
+
+/// Sends 100 bytes at 60 Hz on lane 2 for ten seconds, while lane 1 sends what it can behind a message that never
+/// arrives, if it is `stalled`. How long each message of lane 2 took.
+fn beside_a_stalled_lane(stalled: bool) -> Vec<Duration> {
+    const LOST: [u8; 16] = *b"this one is lost";
+    let mut config = Config::default();
+    (config.max_message_bytes, config.receive_window_bytes) = (16 << 10, 256 << 10);
+    config.max_unreliable_bytes = 16 << 10;
+    let mut link = Link::default();
+    link.delay = MS(20);
+    let mut pair = pair_with(link, &config);
+    pair.net.tap(|datagram| {
+        let lost = datagram.bytes.windows(LOST.len()).any(|bytes| bytes == LOST);
+        if lost { Verdict::Drop } else { Verdict::Pass }
+    });
+    // So long that no other message rides in its datagrams and is lost with it.
+    let mut bytes = vec![1; 1_150];
+    bytes[8..8 + LOST.len()].copy_from_slice(&LOST);
+    pair.a.endpoint.send_payload(on(1, Guarantee::Delivery), &bytes).unwrap();
+    pair.a.endpoint.flush().unwrap();
+    let mut delays = Vec::new();
+    for tick in 0..600 {
+        let bytes = stamped(&pair, 2, 100);
+        pair.a.endpoint.send_payload(on(2, Guarantee::Delivery), &bytes).unwrap();
+        pair.a.endpoint.flush().unwrap();
+        if stalled && tick % 6 == 0 {
+            // Ten times a second 16 KiB: in two seconds more than the session's window.
+            let _ = pair.a.endpoint.send_payload(on(1, Guarantee::Delivery), &[1; 16 << 10]);
+            pair.a.endpoint.flush().unwrap();
+        }
+        for _ in 0..16 {
+            listen(&mut pair, 2, &mut delays);
+        }
+    }
+    for _ in 0..500 {
+        listen(&mut pair, 2, &mut delays);
+    }
+    assert_eq!(pair.b.endpoint.stats().violations, 0);
+    if stalled {
+        assert!(pair.b.heard.iter().all(|(_, bytes)| bytes[8] == 2), "lane 1 stands still");
+        let held = pair.a.endpoint.lane_stats(LaneId(1));
+        assert!(held.unsent_bytes > 256 << 10, "lane 1 would have filled the window: {held:?}");
+    }
+    // The path heals: nothing was lost for good.
+    pair.net.tap(|_| Verdict::Pass);
+    let all = if stalled { 600 + 101 } else { 600 + 1 };
+    assert!(pair.run_until(SECS(30), |_, b| b.heard.len() == all), "{} of {all}", pair.b.heard.len());
+    delays
+}
+
+#[test]
+fn a_stalled_lane_cannot_take_the_window_from_the_others() {
+    let (alone, beside) = (beside_a_stalled_lane(false), beside_a_stalled_lane(true));
+    assert_eq!((alone.len(), beside.len()), (600, 600));
+    assert_eq!(beside.iter().max(), alone.iter().max());
+}
+
+#[test]
+fn what_was_lost_leaves_before_new_messages_of_any_priority() {
+    let mut pair = narrow();
+    set(&mut pair.a, 1, |lane| lane.priority = 0);
+    set(&mut pair.a, 2, |lane| lane.priority = 255);
+    // Too long to ride along: it leaves again only as what was lost.
+    pair.net.tap(|datagram| if datagram.from == here() { Verdict::Drop } else { Verdict::Pass });
+    let bytes = stamped(&pair, 1, 1_000);
+    pair.a.endpoint.send_payload(on(1, Guarantee::Delivery), &bytes).unwrap();
+    pair.a.endpoint.flush().unwrap();
+    pair.net.tap(|_| Verdict::Pass);
+    let mut delays = Vec::new();
+    for _ in 0..1_000 {
+        while pair.a.endpoint.lane_stats(LaneId(2)).unsent_bytes < 64 << 10 {
+            let bytes = stamped(&pair, 2, 1_000);
+            pair.a.endpoint.send_payload(on(2, Guarantee::Delivery), &bytes).unwrap();
+        }
+        listen(&mut pair, 1, &mut delays);
+    }
+    // The flight of 16 KiB takes 131 ms; then the loss is known, and the message stands behind one more flight.
+    assert!(delays.len() == 1 && delays[0] < MS(450), "{delays:?}");
 }
 
 #[test]

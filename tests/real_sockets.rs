@@ -191,3 +191,144 @@ fn both_families_carry_a_session() -> Result<(), StartError> {
     }
     Ok(())
 }
+
+/// Full datagrams both ways for at most ten seconds, until each end knows a size of `least` bytes; in the end all of
+/// them have arrived.
+fn find_size<U: UdpLike, S: Session>(ends: &mut [Endpoint<U, S>; 2], least: u64) {
+    let (began, mut sent, mut heard) = (now(), [0_usize; 2], [0_usize; 2]);
+    loop {
+        for (side, end) in ends.iter_mut().enumerate() {
+            while let Some(message) = end.recv().unwrap() {
+                assert_eq!(message.len(), 5_000);
+                heard[side] += 1;
+            }
+            if end.queued_messages() < 20 && !found(end, least) {
+                end.send_payload(Guarantee::Delivery, &[3; 5_000]).unwrap();
+                sent[side] += 1;
+            }
+            end.maintain().unwrap();
+        }
+        if ends.iter().all(|end| found(end, least) && end.queued_messages() == 0) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{least}: {:?}", ends[0].stats());
+        rest();
+    }
+    assert_eq!(heard, [sent[1], sent[0]]);
+}
+
+fn found<U: UdpLike, S: Session>(end: &Endpoint<U, S>, least: u64) -> bool {
+    end.stats().mtu >= least
+}
+
+fn connected(ip: IpAddr) -> [UdpSocket; 2] {
+    let sockets = [(); 2].map(|()| UdpSocket::bind((ip, 0)).unwrap());
+    for (own, other) in [(0, 1), (1, 0)] {
+        sockets[own].connect(sockets[other].local_addr().unwrap()).unwrap();
+    }
+    sockets
+}
+
+fn plain_up_to<U: UdpLike>(sockets: [U; 2], max_datagram_bytes: u16) -> [Endpoint<U>; 2] {
+    let mut ends = sockets.map(|socket| {
+        let mut config = Config::default();
+        config.max_datagram_bytes = max_datagram_bytes;
+        Endpoint::plain(socket, config).unwrap()
+    });
+    ends[0].connect().unwrap();
+    ends
+}
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn both_kinds_of_socket_find_that_loopback_takes_all_that_is_allowed() {
+    for most in [1_452, 9_000] {
+        find_size(&mut plain_up_to(connected(V4), most), most.into());
+        find_size(&mut plain_up_to(connected(V4).map(for_mio), most), most.into());
+    }
+}
+
+/// A socket of which nobody knows what becomes of its datagrams.
+struct Unknown(UdpSocket);
+
+impl UdpLike for Unknown {
+    fn send(&mut self, datagram: &[u8]) -> std::io::Result<usize> {
+        self.0.send(datagram)
+    }
+
+    fn recv(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.recv(buffer)
+    }
+
+    fn prepare(&mut self) -> std::io::Result<()> {
+        self.0.set_nonblocking(true)
+    }
+}
+
+#[test]
+fn a_socket_that_may_fragment_keeps_to_the_size_that_every_path_takes() {
+    let mut ends = plain_up_to(connected(V4).map(Unknown), 9_000);
+    for _ in 0..3 {
+        ends[0].send_payload(Guarantee::Delivery, &vec![1; 500_000]).unwrap();
+        let began = now();
+        while ends[0].queued_messages() > 0 || began.elapsed() < Duration::from_millis(600) {
+            for end in &mut ends {
+                while end.recv().unwrap().is_some() {}
+                end.maintain().unwrap();
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", ends[0].stats());
+            rest();
+        }
+    }
+    let stats = ends[0].stats();
+    assert_eq!((stats.mtu, stats.min_mtu), (1_200, 1_200));
+}
+
+/// Runs a test that is ignored otherwise in a network of its own, with a narrow loopback.
+#[cfg(target_os = "linux")]
+fn in_a_network_of_its_own(mtu: u16, test: &str) {
+    let unshare = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--net", "sh", "-c", script, "sh"]);
+        command.arg(std::env::current_exe().unwrap()).arg(test);
+        command
+    };
+    let narrow = format!("ip link set lo mtu {mtu} up");
+    if !unshare(&narrow).output().is_ok_and(|tried| tried.status.success()) {
+        println!("skipped: this machine gives its users no networks of their own");
+        return;
+    }
+    let ran = unshare(&format!("{narrow} && \"$1\" --exact \"$2\" --ignored --nocapture")).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && said.contains("1 passed"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn sockets_find_what_a_narrow_path_takes_whole_and_not_what_arrives_in_pieces() {
+    in_a_network_of_its_own(1_400, "on_a_path_of_1400_bytes");
+}
+
+#[test]
+#[ignore = "expects a loopback that takes 1,400 bytes"]
+fn on_a_path_of_1400_bytes() {
+    for (ip, headers) in [(V4, 28), (IpAddr::V6(Ipv6Addr::LOCALHOST), 48)] {
+        let takes = 1_400 - headers;
+        let mut ends = plain_up_to(connected(ip), 1_452);
+        find_size(&mut ends, takes - 16);
+        for end in &ends {
+            let stats = end.stats();
+            assert!(stats.mtu <= takes, "{ip}: {}", stats.mtu);
+            assert!(
+                stats.socket_errors.too_large > 0,
+                "{ip}: a size that is too large is refused, and counted"
+            );
+            // A machine that is held up sends again what was not lost.
+            assert_eq!(stats.resends, stats.spurious_resends, "{ip}: looking disturbs no data");
+        }
+    }
+}

@@ -260,6 +260,10 @@ impl UdpLike for Following {
         self.peer = Some(from);
         Ok(len)
     }
+
+    fn may_fragment(&self) -> bool {
+        false
+    }
 }
 
 fn sealed<U: UdpLike>(net: &Net, own: usize, socket: U) -> SealedEndpoint<U> {

@@ -10,7 +10,7 @@ use super::measure::Row;
 use super::network::Kind;
 use super::strategy::STRATEGIES;
 
-const SIZE: (u32, u32) = (960, 640);
+const SIZE: (u32, u32) = (960, 680);
 pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(31, 94, 168),
     RGBColor(214, 96, 32),
@@ -25,6 +25,7 @@ pub(crate) const GRID: RGBColor = RGBColor(225, 225, 225);
 struct Panel {
     title: &'static str,
     kind: Kind,
+    /// Panels side by side with one unit have one scale.
     unit: &'static str,
     value: fn(&Row) -> Option<f64>,
 }
@@ -35,17 +36,17 @@ const fn delay(title: &'static str, kind: Kind, value: fn(&Row) -> Option<f64>) 
 
 const PANELS: [[Panel; 3]; 2] = [
     [
-        delay("half arrive within", Kind::Alone, |row| row.percentile(0.5)),
-        delay("99 % arrive within", Kind::Alone, |row| row.percentile(0.99)),
-        delay("99.9 % arrive within", Kind::Alone, |row| row.percentile(0.999)),
+        delay("half arrive within, ms", Kind::Alone, |row| row.percentile(0.5)),
+        delay("99 % arrive within, ms", Kind::Alone, |row| row.percentile(0.99)),
+        delay("99.9 % arrive within, ms", Kind::Alone, |row| row.percentile(0.999)),
     ],
     [
-        delay("bursts of 3 ticks: 99 % within", Kind::Bursts(3), |row| row.percentile(0.99)),
-        delay("bursts of 8 ticks: 99 % within", Kind::Bursts(8), |row| row.percentile(0.99)),
+        delay("bursts of 50 ms: 99 % within, ms", Kind::Bursts(3), |row| row.percentile(0.99)),
+        delay("bursts of 133 ms: 99 % within, ms", Kind::Bursts(8), |row| row.percentile(0.99)),
         Panel {
-            title: "cost",
+            title: "bytes on the wire for each byte sent",
             kind: Kind::Alone,
-            unit: "bytes on the wire for each byte",
+            unit: "bytes",
             value: |row| Some(row.wire_per_payload()),
         },
     ],
@@ -66,6 +67,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
     let rows: Vec<_> = rows.iter().filter(|row| row.task.guarantee == Guarantee::Delivery).collect();
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
+    let area = area.titled(&headline(&rows), ("sans-serif", 16))?;
     for (row_of_areas, panels) in area.split_evenly((2, 1)).iter().zip(&PANELS) {
         // Delays side by side are drawn to one scale.
         let most = |unit| {
@@ -79,6 +81,14 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
     }
     area.present()?;
     Ok(())
+}
+
+fn headline(rows: &[&Row]) -> String {
+    let Some(Row { task, .. }) = rows.first() else { return "nothing was measured".to_owned() };
+    format!(
+        "Delivery of {} bytes at {} Hz, 25\u{b1}5 ms each way, by what was asked of send",
+        task.bytes, task.rate
+    )
 }
 
 fn draw_panel(
@@ -100,7 +110,6 @@ fn draw_panel(
     chart
         .configure_mesh()
         .x_desc("datagrams lost, %")
-        .y_desc(panel.unit)
         .x_labels(5)
         .y_labels(7)
         .x_label_formatter(&|loss| format!("{loss:.0}"))

@@ -29,8 +29,10 @@ const NARROW_AT: u64 = 36;
 const NARROW: usize = 1_280;
 const LOSSY: Range<u64> = 44..54;
 const SIZE: (u32, u32) = (960, 760);
-/// Room for the names of the lines, left of the beginning, in seconds.
-const NAMES: f64 = 11.0;
+/// Room for the names of the lines.
+const NAMES: u32 = 136;
+/// Of the moments at which something happens.
+const EVENT: RGBColor = RGBColor(170, 170, 170);
 
 /// A socket that answers to where the last datagram came from. Only to be seen here: in the open, anyone could draw
 /// the answers to himself.
@@ -48,6 +50,10 @@ impl UdpLike for Following {
         let (len, from) = self.socket.recv_from(buffer)?;
         self.peer = Some(from);
         Ok(len)
+    }
+
+    fn may_fragment(&self) -> bool {
+        false
     }
 }
 
@@ -85,12 +91,12 @@ pub(crate) fn draw(seed: u64, path: &Path) -> Outcome<()> {
     )?;
     panel(
         &panels[1],
-        "lost, % of packets",
+        "packets lost, %",
         10.0,
         &samples,
         &[
-            ("sent", &|sample| percent(sample.delta.packets.loss_out())),
-            ("received", &|sample| percent(sample.delta.packets.loss_in())),
+            ("of those sent", &|sample| percent(sample.delta.packets.loss_out())),
+            ("of the other's", &|sample| percent(sample.delta.packets.loss_in())),
         ],
     )?;
     panel(
@@ -99,7 +105,7 @@ pub(crate) fn draw(seed: u64, path: &Path) -> Outcome<()> {
         10.0,
         &samples,
         &[
-            ("in the queue", &|sample| Some(sample.stats.queued_bytes as f64 / 1_024.0)),
+            ("in our queue", &|sample| Some(sample.stats.queued_bytes as f64 / 1_024.0)),
             ("on the way", &|sample| Some(sample.stats.flight_bytes as f64 / 1_024.0)),
         ],
     )?;
@@ -117,10 +123,10 @@ pub(crate) fn draw(seed: u64, path: &Path) -> Outcome<()> {
     )?;
     panel(
         &panels[4],
-        "largest datagram, bytes",
+        "datagram size, bytes",
         1_500.0,
         &samples,
-        &[("mtu", &|sample| Some(sample.stats.mtu as f64))],
+        &[("at most", &|sample| Some(sample.stats.mtu as f64).filter(|mtu| *mtu > 0.0))],
     )?;
     area.present()?;
     Ok(())
@@ -129,56 +135,55 @@ pub(crate) fn draw(seed: u64, path: &Path) -> Outcome<()> {
 type Line<'a> = (&'a str, &'a dyn Fn(&Sample) -> Option<f64>);
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
+/// Names on the left, lines on the right.
 fn panel(area: &Area<'_>, title: &str, least: f64, samples: &[Sample], lines: &[Line<'_>]) -> Outcome<()> {
-    let points = |value: &dyn Fn(&Sample) -> Option<f64>| -> Vec<_> {
-        samples.iter().filter_map(|sample| Some((sample.seconds, value(sample)?))).collect()
-    };
-    let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, points(value))).collect();
-    let most = lines.iter().flat_map(|(_, points)| points).map(|point| point.1).fold(least, f64::max) * 1.3;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 14))
+    let (left, right) = area.split_horizontally(NAMES);
+    left.draw(&Text::new(title, (8, 12), ("sans-serif", 14).into_font()))?;
+    for ((y, (name, _)), color) in (40..).step_by(20).zip(lines).zip(COLORS) {
+        left.draw(&PathElement::new([(8, y), (26, y)], color.stroke_width(2)))?;
+        left.draw(&Text::new(*name, (34, y - 6), ("sans-serif", 12).into_font()))?;
+    }
+    let values = lines.iter().flat_map(|(_, value)| samples.iter().filter_map(value));
+    let most = values.fold(least, f64::max) * 1.4;
+    let mut chart = ChartBuilder::on(&right)
         .margin(4)
         .margin_right(16)
         .x_label_area_size(20)
         .y_label_area_size(48)
-        .build_cartesian_2d(-NAMES..SECONDS as f64, 0.0..most)?;
+        .build_cartesian_2d(0.0..SECONDS as f64, 0.0..most)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
         .y_labels(4)
-        .x_label_formatter(&|seconds| if *seconds < 0.0 { String::new() } else { format!("{seconds:.0} s") })
+        .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
         .y_label_formatter(&|value| format!("{value:.0}"))
         .light_line_style(WHITE)
         .bold_line_style(GRID)
         .draw()?;
-    let shade = |time: Range<f64>, color: RGBColor| {
-        Rectangle::new([(time.start, 0.0), (time.end, most)], color.mix(0.25).filled())
+    let shade = |time: &Range<u64>, color: RGBColor| {
+        Rectangle::new([(time.start as f64, 0.0), (time.end as f64, most)], color.mix(0.2).filled())
+    };
+    chart.draw_series([shade(&DARK, BLACK), shade(&LOSSY, RGBColor(255, 190, 60))])?;
+    let moments = [MAPS_AT[0], REBIND_AT, NARROW_AT, MAPS_AT[1]].map(|at| at as f64);
+    chart.draw_series(moments.map(|at| PathElement::new([(at, 0.0), (at, most)], EVENT.stroke_width(1))))?;
+    let mark = |at: u64, row: f64, text| {
+        Text::new(text, (at as f64 + 0.3, most * (0.98 - row * 0.13)), ("sans-serif", 11))
     };
     chart.draw_series([
-        shade(-NAMES..0.0, WHITE),
-        shade(DARK.start as f64..DARK.end as f64, BLACK),
-        shade(REBIND_AT as f64..REBIND_AT as f64 + 0.3, RGBColor(200, 0, 0)),
-        shade(LOSSY.start as f64..LOSSY.end as f64, RGBColor(255, 200, 80)),
+        mark(MAPS_AT[0], 0.0, "map"),
+        mark(DARK.start, 0.0, "dark"),
+        mark(REBIND_AT, 0.0, "new port"),
+        mark(NARROW_AT, 0.0, "1,280 at most"),
+        mark(MAPS_AT[1], 1.0, "map"),
+        mark(LOSSY.start, 0.0, "10 % loss"),
     ])?;
-    let mark = |at: u64, text| Text::new(text, (at as f64 + 0.3, most * 0.98), ("sans-serif", 11));
-    chart.draw_series([
-        mark(MAPS_AT[0], "map"),
-        mark(NARROW_AT, "1,280 B, map"),
-        mark(DARK.start, "dark"),
-        mark(REBIND_AT, "new port"),
-        mark(LOSSY.start, "10 % loss"),
-    ])?;
-    for ((name, points), color) in lines.into_iter().zip(COLORS) {
-        chart
-            .draw_series(LineSeries::new(points, color.stroke_width(1)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], color.stroke_width(2)));
+    for ((_, value), color) in lines.iter().zip(COLORS) {
+        // Where nothing is known there is no line.
+        for known in samples.chunk_by(|one, next| value(one).is_some() && value(next).is_some()) {
+            let points = known.iter().filter_map(|sample| Some((sample.seconds, value(sample)?)));
+            chart.draw_series(LineSeries::new(points, color.stroke_width(1)))?;
+        }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .label_font(("sans-serif", 11))
-        .draw()?;
     Ok(())
 }
 

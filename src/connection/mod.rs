@@ -10,7 +10,10 @@ mod tests;
 mod timers;
 mod transmit;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::{Config, MESSAGE_OVERHEAD},
@@ -55,7 +58,7 @@ enum Reply {
 /// The session of one peer, without its protection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    config: Config,
+    config: Arc<Config>,
     started: bool,
     send: SendQueue,
     recv: RecvQueue,
@@ -63,6 +66,8 @@ pub(crate) struct Connection {
     sent: SentPackets,
     rate: RateControl,
     mtu: Mtu,
+    /// Datagrams may be cut on their way, so that looking for larger ones would find what no path takes whole.
+    may_fragment: bool,
     /// The last packet was full.
     full: bool,
     /// Payload bytes of a full packet, and what the protection adds to it.
@@ -80,20 +85,19 @@ pub(crate) struct Connection {
     last_ack_ping: Option<Instant>,
     /// Messages that were queued before the session and are too long for it.
     refused: Vec<MessageId>,
-    /// When messages or parts of them last moved; `None` once memory was given back.
+    /// When anything that takes memory last happened; `None` once memory was given back.
     busy_at: Option<Instant>,
     /// What came in, as packet numbers tell it.
     seen: stats::Seen,
     /// What earlier sessions counted.
-    packets_before: Packets,
     stale_before: u64,
     duplicates_before: u64,
 }
 
 impl Connection {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
         Self {
-            config: config.clone(),
+            config: Arc::clone(config),
             started: false,
             send: SendQueue::new(config),
             recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
@@ -101,6 +105,7 @@ impl Connection {
             sent: SentPackets::new(config, 0),
             rate: RateControl::new(config),
             mtu: Mtu::new(config.max_datagram_bytes),
+            may_fragment: false,
             full: false,
             capacity: usize::from(config.max_datagram_bytes),
             overhead: 0,
@@ -115,7 +120,6 @@ impl Connection {
             refused: Vec::new(),
             busy_at: None,
             seen: stats::Seen::default(),
-            packets_before: Packets::default(),
             stale_before: 0,
             duplicates_before: 0,
         }
@@ -131,6 +135,11 @@ impl Connection {
         }
     }
 
+    /// Datagrams may be cut on their way: sessions that start from now on stay at the size that every path takes.
+    pub(crate) fn set_may_fragment(&mut self) {
+        self.may_fragment = true;
+    }
+
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
         let before = self.recv.counters();
@@ -139,10 +148,11 @@ impl Connection {
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
         self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
         self.acks = Acks::default();
-        self.sent = SentPackets::new(&self.config, first_number);
+        self.sent = self.sent.anew(&self.config, first_number);
         self.rate = RateControl::new(&self.config);
         self.overhead = negotiated.overhead;
-        self.mtu = Mtu::new(negotiated.max_datagram);
+        let most = if self.may_fragment { BASE_DATAGRAM } else { u16::MAX };
+        self.mtu = Mtu::new(negotiated.max_datagram.min(most));
         self.full = false;
         self.capacity = usize::from(self.mtu.size()).saturating_sub(negotiated.overhead);
         // Every fragment but the last can hold at least this much, so that the count stays within its limit.
@@ -159,12 +169,10 @@ impl Connection {
 
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
-        let undelivered = self.send.end_session();
-        self.packets_before = self.packets();
-        self.seen = stats::Seen::default();
-        let config = self.config.clone();
+        let undelivered = self.send.end_session(&self.config);
+        self.seen.begin_anew();
         self.acks = Acks::default();
-        self.sent = SentPackets::new(&config, 0);
+        self.sent = self.sent.anew(&self.config, 0);
         self.started = false;
         self.flush = false;
         self.ping = false;
@@ -249,6 +257,18 @@ impl Connection {
         self.sent.remembered()
     }
 
+    /// Whether memory that is not in use was given back.
+    #[cfg(test)]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.busy_at.is_none()
+    }
+
+    /// Lets this end hold up more on a lane than the peer allows.
+    #[cfg(test)]
+    pub(crate) fn ignore_lane_limits(&mut self) {
+        self.send.ignore_lane_limits();
+    }
+
     /// Makes this end acknowledge a number that never came.
     #[cfg(test)]
     pub(crate) fn invent(&mut self, now: Instant, number: u64) {
@@ -301,8 +321,7 @@ impl Connection {
 
     /// What became of packets, over all sessions.
     fn packets(&self) -> Packets {
-        let mut packets = self.packets_before;
-        packets.merge(&self.sent.counted);
+        let mut packets = self.sent.counted;
         packets.merge(&self.seen.counted);
         packets
     }
@@ -317,7 +336,7 @@ impl Connection {
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
-        stats.spurious_resends = self.send.repeats.needless;
+        stats.spurious_resends = self.send.needless;
         stats.late_acks = self.send.late_acks();
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);

@@ -86,7 +86,7 @@ impl Pair {
             overhead: 20,
         };
         let ends = std::array::from_fn(|_| {
-            let mut end = Connection::new(config);
+            let mut end = Connection::new(&std::sync::Arc::new(config.clone()));
             end.start(now, &negotiated, 0);
             end
         });
@@ -415,7 +415,7 @@ fn many_challenges_in_one_packet_get_one_answer() {
 
 #[test]
 fn what_was_queued_for_a_larger_peer_is_refused_by_name() {
-    let mut end = Connection::new(&Config::default());
+    let mut end = Connection::new(&std::sync::Arc::default());
     let fits = end.send(0, Guarantee::Delivery, &[1; 500]).unwrap();
     let long = end.send(0, Guarantee::Delivery, &[2; 1_001]).unwrap();
     let loose = end.send(0, Guarantee::None, &[3; 1_001]).unwrap();

@@ -20,7 +20,8 @@ impl Connection {
         }
         let sending = [self.sent.deadline(), self.send.deadline()];
         let receiving = [self.acks.deadline(), self.recv.deadline(), self.rate.wake()];
-        sending.into_iter().chain(receiving).flatten().min()
+        let rest = self.busy_at.map(|busy| busy + IDLE_BEFORE_REST);
+        sending.into_iter().chain(receiving).chain([rest]).flatten().min()
     }
 
     /// Runs what is due.
@@ -48,7 +49,7 @@ impl Connection {
         self.rate.on_timeout(now);
         self.recv.expire(now);
         if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
-            self.rest();
+            self.rest(now);
         }
     }
 
@@ -85,15 +86,17 @@ impl Connection {
     }
 
     /// Gives back memory that an idle session does not need.
-    fn rest(&mut self) {
+    fn rest(&mut self, now: Instant) {
         let idle = self.send.queued_messages() == 0 && self.recv.is_idle() && self.sent.is_idle();
         if idle {
             self.send.shrink();
             self.recv.shrink();
             self.acks.shrink();
-            self.sent.shrink();
+            self.sent.shrink(now);
             self.replies.shrink_to_fit();
             self.busy_at = None;
+        } else {
+            self.busy_at = Some(now);
         }
     }
 }

@@ -72,9 +72,6 @@ impl Connection {
                 self.send.pack(now, &mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
             contents += packed.contents;
             eliciting |= packed.frames > 0;
-            if packed.frames > 0 {
-                self.busy_at = Some(now);
-            }
         }
         // 5. A PING where one was asked for, or where a probe has nothing else to say.
         let ping = (self.ping || self.probes > 0) && !eliciting;
@@ -94,7 +91,10 @@ impl Connection {
         self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         if eliciting {
             self.unanswered.get_or_insert(now);
+            self.busy_at = Some(now);
         }
+        // An acknowledgement takes memory too, if only to be noted.
+        self.busy_at.get_or_insert(now);
         written
     }
 

@@ -7,6 +7,7 @@ mod copies;
 mod expiry;
 mod intake;
 pub(crate) mod notices;
+mod on_demand;
 pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod pack;

@@ -7,6 +7,7 @@ use super::{
     Guarantee, MessageId,
     content::Fate,
     expiry::Alarm,
+    on_demand::OnDemand,
     outgoing::{Outgoing, charge},
     send::{HEAD_GUESS, SendQueue},
 };
@@ -34,8 +35,8 @@ pub enum Outcome {
 /// Outcomes that the application has not asked for yet.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    pub(super) told: VecDeque<(MessageId, Outcome)>,
-    lost: VecDeque<u64>,
+    pub(super) told: OnDemand<VecDeque<(MessageId, Outcome)>>,
+    lost: OnDemand<VecDeque<u64>>,
     /// Messages called lost whose acknowledgement came later.
     pub(super) late_acks: u64,
 }
@@ -60,14 +61,16 @@ impl Notices {
     }
 
     pub(super) fn shrink(&mut self) {
-        self.told.shrink_to_fit();
-        self.lost.shrink_to_fit();
+        self.told.rest();
+        self.lost.rest();
     }
 }
 
 impl SendQueue {
     /// The next outcome that somebody asked for, oldest first.
     pub(crate) fn take_notice(&mut self) -> Option<(MessageId, Outcome)> {
+        // Asked often and seldom there: to look costs nothing.
+        self.notices.told.front()?;
         self.notices.told.pop_front()
     }
 
@@ -148,7 +151,11 @@ impl SendQueue {
     pub(super) fn on_silence(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
         if message.guarantee != Guarantee::Delivery && message.is_settled() {
-            let superseded = message.extras.as_ref().is_some_and(|extras| extras.superseded);
+            let (superseded, at) =
+                (message.extras.as_ref().is_some_and(|extras| extras.superseded), message.at);
+            if let Some(lane) = self.lanes.get_mut(usize::from(at)).filter(|_| superseded) {
+                lane.counts.superseded += 1;
+            }
             let outcome = if superseded { Outcome::Superseded } else { Outcome::Lost };
             self.finish(slot, outcome);
         }

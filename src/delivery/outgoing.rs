@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Guarantee, ranges::Ranges, resend::Repeat};
+use super::{Guarantee, on_demand::Empty, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
 /// Buffers kept for reuse, at most this many and this many bytes in all; larger single ones are given back at once.
@@ -235,9 +235,20 @@ impl Slab {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Outgoing> {
         self.slots.iter().flatten()
     }
+}
 
-    /// Gives back memory that an idle session does not need.
-    pub(crate) fn shrink(&mut self) {
+impl Empty for Slab {
+    const EMPTY: &'static Self = &Self {
+        slots: Vec::new(),
+        free: Vec::new(),
+        pool: Vec::new(),
+        extras: Vec::new(),
+        pool_bytes: 0,
+        messages: 0,
+        bytes: 0,
+    };
+
+    fn rest(&mut self) -> bool {
         if self.messages == 0 {
             self.slots = Vec::new();
             self.free = Vec::new();
@@ -245,5 +256,6 @@ impl Slab {
         self.pool = Vec::new();
         self.extras = Vec::new();
         self.pool_bytes = 0;
+        self.messages == 0
     }
 }

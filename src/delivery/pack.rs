@@ -84,7 +84,7 @@ impl SendQueue {
         };
         let total = message.bytes.len();
         if !message.is_begun() {
-            message.numbers = Some(lane.number(message.guarantee, message.tag));
+            message.numbers = Some(lane.number(message.guarantee, message.tag, charge(total)));
             if message.guarantee == Guarantee::Delivery {
                 self.window_used += charge(total) as u64;
             }

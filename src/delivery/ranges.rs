@@ -4,6 +4,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use super::on_demand::Empty;
+
 /// Numbers as ranges, lowest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
@@ -181,6 +183,15 @@ impl Ranges {
         let start = self.list.partition_point(|range| range.end < new.start);
         let end = self.list.partition_point(|range| range.start <= new.end);
         start..end.max(start)
+    }
+}
+
+impl Empty for Ranges {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn rest(&mut self) -> bool {
+        self.shrink();
+        self.is_empty()
     }
 }
 

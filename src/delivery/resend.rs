@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Guarantee,
+    on_demand::Empty,
     outgoing::{Outgoing, Slab},
     pack::{Next, Packet},
     recovery::{Carrier, Content, Fate, SentPackets},
@@ -63,20 +64,21 @@ pub(crate) struct Repeats {
     eager: VecDeque<Turn>,
     patient: VecDeque<Turn>,
     pace: Option<Pace>,
-    /// Messages and fragments that were sent again although the first copy arrived.
-    pub(crate) needless: u64,
 }
 
 impl Repeats {
-    pub(super) fn clear(&mut self) {
-        self.eager.clear();
-        self.patient.clear();
-        self.pace = None;
+    fn is_empty(&self, patient: bool) -> bool {
+        if patient { self.patient.is_empty() } else { self.eager.is_empty() }
     }
+}
 
-    pub(super) fn shrink(&mut self) {
+impl Empty for Repeats {
+    const EMPTY: &'static Self = &Self { eager: VecDeque::new(), patient: VecDeque::new(), pace: None };
+
+    fn rest(&mut self) -> bool {
         self.eager.shrink_to_fit();
         self.patient.shrink_to_fit();
+        self.eager.is_empty() && self.patient.is_empty()
     }
 }
 
@@ -113,7 +115,7 @@ impl SendQueue {
             (Fate::Acked, repeat) => {
                 let first = repeat
                     .map_or(carrier.late, |repeat| repeat.since.is_some_and(|since| carrier.sent < since));
-                self.repeats.needless += u64::from(first);
+                self.needless += u64::from(first);
             }
             // A later copy is on its way, and will be judged by itself.
             (Fate::Lost, Some(repeat)) if repeat.last > carrier.sent => return,
@@ -162,6 +164,9 @@ impl SendQueue {
 
     /// Takes the foremost entry that is not stale out of its queue.
     fn oldest_turn(&mut self, patient: bool) -> Option<Turn> {
+        if self.repeats.is_empty(patient) {
+            return None;
+        }
         let Self { repeats, slab, .. } = self;
         let turns = if patient { &mut repeats.patient } else { &mut repeats.eager };
         loop {
@@ -196,7 +201,8 @@ impl SendQueue {
         for patient in [false, true] {
             let mut at = 0;
             while at < LOOKED_AT {
-                let Self { repeats: Repeats { eager, patient: patients, .. }, slab, .. } = self;
+                let Repeats { eager, patient: patients, .. } = &mut *self.repeats;
+                let slab = &mut self.slab;
                 let turns = if patient { &mut *patients } else { &mut *eager };
                 let Some(&turn) = turns.get(at) else { break };
                 let Some((message, repeat)) = current(slab, &turn) else {

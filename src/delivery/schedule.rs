@@ -88,8 +88,7 @@ impl SendQueue {
         let Some(message) = self.slab.get(entry.slot) else { return true };
         entry.guarantee != Guarantee::Delivery
             || message.is_begun()
-            || (self.window_admits(message.bytes.len())
-                && self.lanes.get(at).is_some_and(SendLane::has_index_room))
+            || self.window_admits(at, message.bytes.len())
     }
 
     /// A lane that had nothing to send has something now: it claims nothing for the time before.

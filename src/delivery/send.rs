@@ -10,6 +10,7 @@ use std::{
 use super::{
     Guarantee, MessageId, expiry,
     notices::{Notices, Outcome},
+    on_demand::OnDemand,
     options::LaneOptions,
     outgoing::{Outgoing, Slab, charge},
     recovery::Fate,
@@ -35,25 +36,26 @@ pub(super) struct Limits {
 /// Messages on their way out.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
-    own_limits: Limits,
-    /// The same, cut down to what the session's peer takes.
+    /// The configuration's, cut down to what the session's peer takes.
     pub(super) limits: Limits,
     pub(super) new_set_unsent: NewSetUnsent,
-    pub(super) slab: Slab,
+    pub(super) slab: OnDemand<Slab>,
     pub(super) lanes: Vec<SendLane>,
     /// Slots and ids of messages with parts to be sent again, in the order in which they were found lost.
-    pub(super) resends: VecDeque<(u32, u64)>,
+    pub(super) resends: OnDemand<VecDeque<(u32, u64)>>,
     /// Small messages whose latest copy has not been heard of, by turns.
-    pub(crate) repeats: Repeats,
+    pub(super) repeats: OnDemand<Repeats>,
+    /// Messages and fragments that were sent again although the first copy arrived.
+    pub(crate) needless: u64,
     /// Copies that the path's loss calls for, where a message leaves that to us.
     pub(super) redundancy: u8,
     /// Slots and ids of messages of which a copy is due, and of those whose copies ride along.
-    pub(super) copies_due: VecDeque<(u32, u64)>,
-    pub(super) riding: VecDeque<(u32, u64)>,
-    pub(super) alarms: BinaryHeap<expiry::Entry>,
+    pub(super) copies_due: OnDemand<VecDeque<(u32, u64)>>,
+    pub(super) riding: OnDemand<VecDeque<(u32, u64)>>,
+    pub(super) alarms: OnDemand<BinaryHeap<expiry::Entry>>,
     /// Messages given up whose end the peer has not confirmed, and how many of them wait for room in a packet or for
     /// an answer to others.
-    pub(super) skips: VecDeque<Skip>,
+    pub(super) skips: OnDemand<VecDeque<Skip>>,
     pub(super) skips_waiting: usize,
     pub(super) skips_held: usize,
     pub(super) notices: Notices,
@@ -67,6 +69,8 @@ pub(crate) struct SendQueue {
     /// Charge of all `Delivery` messages packed in this session, and how far the peer lets it go.
     pub(super) window_used: u64,
     window_limit: u64,
+    /// Charge of `Delivery` messages that one lane may have given out from its oldest unacknowledged one on.
+    lane_limit: u64,
     /// Parts sent again.
     pub(crate) resent_parts: u64,
 }
@@ -76,25 +80,19 @@ pub(super) const HEAD_GUESS: usize = 3;
 
 impl SendQueue {
     pub(crate) fn new(config: &Config) -> Self {
-        let limits = Limits {
-            bytes: config.send_queue_bytes,
-            messages: config.send_queue_messages,
-            delivery: config.max_message_bytes as usize,
-            unreliable: config.max_unreliable_bytes as usize,
-        };
         Self {
-            own_limits: limits,
-            limits,
+            limits: Limits::new(config),
             new_set_unsent: config.new_set_unsent,
-            slab: Slab::default(),
+            slab: OnDemand::default(),
             lanes: Vec::new(),
-            resends: VecDeque::new(),
-            repeats: Repeats::default(),
+            resends: OnDemand::default(),
+            repeats: OnDemand::default(),
+            needless: 0,
             redundancy: 0,
-            copies_due: VecDeque::new(),
-            riding: VecDeque::new(),
-            alarms: BinaryHeap::new(),
-            skips: VecDeque::new(),
+            copies_due: OnDemand::default(),
+            riding: OnDemand::default(),
+            alarms: OnDemand::default(),
+            skips: OnDemand::default(),
             skips_waiting: 0,
             skips_held: 0,
             notices: Notices::default(),
@@ -105,6 +103,7 @@ impl SendQueue {
             unsent_bytes: 0,
             window_used: 0,
             window_limit: 0,
+            lane_limit: 0,
             resent_parts: 0,
         }
     }
@@ -112,9 +111,10 @@ impl SendQueue {
     /// A session begins: the smaller of both sides' limits hold from now on. Messages that were queued before and are
     /// too long for it are dropped and named.
     pub(crate) fn start(&mut self, max_message: usize, window: u64) -> Vec<MessageId> {
-        self.limits.delivery = self.own_limits.delivery.min(max_message);
-        self.limits.unreliable = self.own_limits.unreliable.min(max_message);
+        self.limits.delivery = self.limits.delivery.min(max_message);
+        self.limits.unreliable = self.limits.unreliable.min(max_message);
         self.window_limit = window;
+        self.lane_limit = window;
         let limits = self.limits;
         let too_long = self.slab.find(|message| message.bytes.len() > limits.longest(message.guarantee));
         let mut refused = Vec::with_capacity(too_long.len());
@@ -162,11 +162,22 @@ impl SendQueue {
     /// The peer lets `Delivery` messages go up to this absolute charge.
     pub(crate) fn raise_window(&mut self, limit: u64) {
         self.window_limit = self.window_limit.max(limit);
+        // The peer has consumed no more than was ever used, so its window is at least the difference.
+        self.lane_limit = self.lane_limit.max(limit.saturating_sub(self.window_used) / 2);
     }
 
-    /// Whether a `Delivery` of `len` bytes may be packed for the first time.
-    pub(super) fn window_admits(&self, len: usize) -> bool {
-        self.window_used.saturating_add(charge(len) as u64) <= self.window_limit
+    /// Whether a `Delivery` of `len` bytes may be packed for the first time on a lane. PROTOCOL.md, "Flow control".
+    pub(super) fn window_admits(&self, at: usize, len: usize) -> bool {
+        let Some(lane) = self.lanes.get(at) else { return false };
+        let charge = charge(len);
+        self.window_used.saturating_add(charge as u64) <= self.window_limit
+            && lane.window_admits(charge, self.lane_limit)
+            && lane.has_index_room(|| self.lanes.iter().map(SendLane::span).sum())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ignore_lane_limits(&mut self) {
+        self.lane_limit = u64::MAX;
     }
 
     /// Learns the fate of a part that was sent.
@@ -216,20 +227,20 @@ impl SendQueue {
     }
 
     /// The session is over: everything is dropped. Names each `Delivery` that was not acknowledged, oldest first.
-    pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
+    pub(crate) fn end_session(&mut self, config: &Config) -> Vec<MessageId> {
         self.tell_of_the_rest();
         let messages = self.slab.iter().filter(|message| message.guarantee == Guarantee::Delivery);
         let skipped = self.skips.iter().map(|skip| skip.id);
         let mut undelivered: Vec<_> =
             messages.map(|message| message.id).chain(skipped).map(MessageId).collect();
         undelivered.sort_unstable();
-        self.slab = Slab::default();
-        self.resends.clear();
-        self.repeats.clear();
-        self.copies_due.clear();
-        self.riding.clear();
-        self.alarms.clear();
-        self.skips.clear();
+        self.slab = OnDemand::default();
+        self.resends = OnDemand::default();
+        self.repeats = OnDemand::default();
+        self.copies_due = OnDemand::default();
+        self.riding = OnDemand::default();
+        self.alarms = OnDemand::default();
+        self.skips = OnDemand::default();
         self.skips_waiting = 0;
         self.skips_held = 0;
         self.lanes.iter_mut().for_each(SendLane::reset);
@@ -237,7 +248,8 @@ impl SendQueue {
         self.unsent_bytes = 0;
         self.window_used = 0;
         self.window_limit = 0;
-        self.limits = self.own_limits;
+        self.lane_limit = 0;
+        self.limits = Limits::new(config);
         undelivered
     }
 
@@ -268,14 +280,15 @@ impl SendQueue {
 
     /// Gives back memory that an idle session does not need.
     pub(crate) fn shrink(&mut self) {
-        self.slab.shrink();
+        self.slab.rest();
+        self.lanes.shrink_to_fit();
         self.lanes.iter_mut().for_each(SendLane::shrink);
-        self.resends.shrink_to_fit();
-        self.repeats.shrink();
-        self.copies_due.shrink_to_fit();
-        self.riding.shrink_to_fit();
-        self.alarms.shrink_to_fit();
-        self.skips.shrink_to_fit();
+        self.resends.rest();
+        self.repeats.rest();
+        self.copies_due.rest();
+        self.riding.rest();
+        self.alarms.rest();
+        self.skips.rest();
         self.notices.shrink();
         if self.building.is_empty() {
             self.building = Vec::new();
@@ -284,6 +297,15 @@ impl SendQueue {
 }
 
 impl Limits {
+    fn new(config: &Config) -> Self {
+        Self {
+            bytes: config.send_queue_bytes,
+            messages: config.send_queue_messages,
+            delivery: config.max_message_bytes as usize,
+            unreliable: config.max_unreliable_bytes as usize,
+        }
+    }
+
     /// Largest message of a guarantee, in bytes.
     fn longest(&self, guarantee: Guarantee) -> usize {
         if guarantee == Guarantee::Delivery { self.delivery } else { self.unreliable }

@@ -7,6 +7,7 @@ use std::{cmp::Reverse, collections::VecDeque};
 use super::{
     Guarantee,
     notices::Outcome,
+    on_demand::OnDemand,
     options::{LaneOptions, SendOptions},
     ranges::Ranges,
     slots::Slots,
@@ -17,6 +18,12 @@ use crate::wire::message::Numbers;
 pub(crate) const MAX_INDEX_SPAN: u64 = 1 << 16;
 /// Gaps that the peer may see among skipped indexes. PROTOCOL.md, "Limits".
 const MAX_SKIP_GAPS: usize = 64;
+/// Index span that a lane may always have, and the sum over all lanes up to which one may have more.
+/// PROTOCOL.md, "Limits".
+const FREE_SPAN: u64 = 512;
+pub(crate) const MAX_SPANS: u64 = 1 << 17;
+/// Marks the charge of an index that was acknowledged. No charge is as large: a message has at most 16 MiB.
+const ACKED: u32 = 1 << 31;
 /// What one packed byte of a lane of weight 1 adds to its turn.
 const SCALE: u64 = 1 << 24;
 /// Entries of messages that are gone beyond which a queue is swept.
@@ -75,9 +82,9 @@ pub(crate) struct SendLane {
     /// What one packed byte adds to `turn`.
     pub(crate) share: u64,
     /// Unsent `Order` and `Delivery` messages, in the order in which they leave.
-    ordered: VecDeque<Entry>,
+    ordered: OnDemand<VecDeque<Entry>>,
     /// Unsent `None` messages, oldest first.
-    unordered: VecDeque<Entry>,
+    unordered: OnDemand<VecDeque<Entry>>,
     /// Entries of both whose messages are gone.
     gone: usize,
     /// Charge and number of all messages held, and bytes of those that were not wholly packed.
@@ -88,7 +95,7 @@ pub(crate) struct SendLane {
     pub(crate) turn: u64,
     /// What waits may not be packed now.
     pub(crate) blocked: bool,
-    pub(crate) slots: Slots,
+    pub(crate) slots: OnDemand<Slots>,
     pub(crate) counts: Counts,
     /// The group that the next message joins.
     tag: u64,
@@ -98,11 +105,12 @@ pub(crate) struct SendLane {
     set: u64,
     base: u64,
     next_index: u64,
-    /// Which of the indexes from `acked_below` on are acknowledged.
-    acked: VecDeque<bool>,
+    /// The charges of the indexes from `acked_below` on, with `ACKED` where it was acknowledged, and their sum.
+    given: OnDemand<VecDeque<u32>>,
+    given_bytes: u64,
     acked_below: u64,
     /// Indexes from `acked_below` on that the peer skipped, and SKIPs that it did not answer yet.
-    skipped: Ranges,
+    skipped: OnDemand<Ranges>,
     pub(crate) unanswered: usize,
     next_wire_id: u64,
 }
@@ -222,13 +230,24 @@ impl SendLane {
 
     // ---- numbers ----
 
-    /// Whether another `Delivery` may get an index.
-    pub(crate) fn has_index_room(&self) -> bool {
-        self.next_index - self.acked_below < MAX_INDEX_SPAN
+    /// How far the newest index is ahead of the oldest that is not acknowledged.
+    pub(crate) fn span(&self) -> u64 {
+        self.next_index - self.acked_below
     }
 
-    /// The numbers of the message that is packed now.
-    pub(crate) fn number(&mut self, guarantee: Guarantee, tag: u64) -> Numbers {
+    /// Whether another `Delivery` may get an index; `spans` is the sum over all lanes.
+    pub(crate) fn has_index_room(&self, spans: impl FnOnce() -> u64) -> bool {
+        let span = self.span();
+        span < FREE_SPAN || (span < MAX_INDEX_SPAN && spans() < MAX_SPANS)
+    }
+
+    /// Whether a `Delivery` of this charge keeps the lane within what it may hold up. PROTOCOL.md, "Flow control".
+    pub(crate) fn window_admits(&self, charge: usize, lane_limit: u64) -> bool {
+        self.given_bytes.saturating_add(charge as u64) <= lane_limit
+    }
+
+    /// The numbers of the message that is packed now, and that costs the window `charge`.
+    pub(crate) fn number(&mut self, guarantee: Guarantee, tag: u64, charge: usize) -> Numbers {
         if guarantee == Guarantee::None {
             return Numbers::None;
         }
@@ -243,7 +262,9 @@ impl SendLane {
         }
         let index = self.next_index;
         self.next_index += 1;
-        self.acked.push_back(false);
+        let charge = u32::try_from(charge).unwrap_or(u32::MAX) & !ACKED;
+        self.given.push_back(charge);
+        self.given_bytes += u64::from(charge);
         Numbers::Delivery { set, base, index }
     }
 
@@ -256,11 +277,12 @@ impl SendLane {
     /// A `Delivery` arrived whole, or the peer knows that it never will.
     pub(crate) fn on_acked(&mut self, index: u64) {
         let offset = index.checked_sub(self.acked_below).and_then(|offset| usize::try_from(offset).ok());
-        if let Some(acked) = offset.and_then(|offset| self.acked.get_mut(offset)) {
-            *acked = true;
+        if let Some(charge) = offset.and_then(|offset| self.given.get_mut(offset)) {
+            *charge |= ACKED;
         }
-        while self.acked.front() == Some(&true) {
-            self.acked.pop_front();
+        while let Some(&charge) = self.given.front().filter(|&charge| charge & ACKED != 0) {
+            self.given.pop_front();
+            self.given_bytes = self.given_bytes.saturating_sub(u64::from(charge & !ACKED));
             self.acked_below += 1;
         }
         if !self.skipped.is_empty() {
@@ -288,10 +310,10 @@ impl SendLane {
     }
 
     pub(crate) fn shrink(&mut self) {
-        self.ordered.shrink_to_fit();
-        self.unordered.shrink_to_fit();
-        self.acked.shrink_to_fit();
-        self.skipped.shrink();
-        self.slots.shrink();
+        self.ordered.rest();
+        self.unordered.rest();
+        self.given.rest();
+        self.skipped.rest();
+        self.slots.rest();
     }
 }

@@ -138,7 +138,10 @@ impl SendQueue {
     }
 
     pub(super) fn repeat_skips(&mut self, now: Instant) {
-        for skip in &mut self.skips {
+        if self.skip_deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        for skip in self.skips.iter_mut() {
             if matches!(skip.state, State::Heard(since) if since + AGAIN_AFTER <= now) {
                 skip.state = State::Waiting;
                 self.skips_waiting += 1;

@@ -1,7 +1,7 @@
 //! Latest-value slots: on each lane a key names at most one message, and a newer one takes its place. Knows only which
 //! message holds which key. PROTOCOL.md, "Slots".
 
-use super::{Guarantee, notices::Outcome, send::SendQueue};
+use super::{Guarantee, notices::Outcome, on_demand::Empty, send::SendQueue};
 
 /// The holder of a key.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +45,14 @@ impl Slots {
             }
         }
     }
+}
 
-    pub(super) fn shrink(&mut self) {
+impl Empty for Slots {
+    const EMPTY: &'static Self = &Self { holders: Vec::new() };
+
+    fn rest(&mut self) -> bool {
         self.holders.shrink_to_fit();
+        self.holders.is_empty()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     plain::Plain,
     sealed::{Credentials, Sealed},
     socket::UdpLike,
-    stats::{Stats, add},
+    stats::{Stats, add, is_too_large},
 };
 
 /// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
@@ -220,8 +220,16 @@ impl<U: UdpLike> SealedEndpoint<U> {
 }
 
 impl<U: UdpLike, S: Session> Endpoint<U, S> {
-    fn assemble(mut socket: U, core: S, environment: Environment, largest: u16) -> Result<Self, StartError> {
+    fn assemble(
+        mut socket: U,
+        mut core: S,
+        environment: Environment,
+        largest: u16,
+    ) -> Result<Self, StartError> {
         socket.prepare().map_err(StartError::Socket)?;
+        if socket.may_fragment() {
+            core.connection_mut().set_may_fragment();
+        }
         let largest = usize::from(largest);
         Ok(Self {
             socket,
@@ -325,11 +333,19 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
                 self.stuck = self.core.connection().has_full_datagram();
                 return;
             };
-            match self.socket.send(datagram) {
+            let mut sent = self.socket.send(datagram);
+            if let Some(error) = sent.as_ref().err().filter(|error| is_too_large(error)) {
+                // What a router says of an earlier, larger datagram comes with the next call, which then sends nothing.
+                self.stats.socket_errors.count(error);
+                sent = self.socket.send(datagram);
+            }
+            match sent {
                 Ok(_) => {
                     add(&mut self.stats.datagrams_sent, 1);
                     add(&mut self.stats.bytes_sent, datagram.len());
                 }
+                // Counted already.
+                Err(error) if is_too_large(&error) => {}
                 Err(error) => {
                     self.stats.socket_errors.count(&error);
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {

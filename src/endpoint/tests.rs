@@ -184,6 +184,47 @@ fn a_socket_that_cannot_be_prepared_is_an_error() {
     assert!(matches!(Endpoint::plain(Broken, config()), Err(StartError::Socket(_))));
 }
 
+/// Answers every other call with what a router said of the datagram before.
+#[cfg(target_os = "linux")]
+struct Reporting(MemorySocket, bool);
+
+#[cfg(target_os = "linux")]
+impl UdpLike for Reporting {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 { Err(io::Error::from_raw_os_error(90)) } else { self.0.send(datagram) }
+    }
+
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buffer)
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_router_says_of_an_earlier_datagram_costs_no_later_one() {
+    let (one, two) = memory_pair();
+    let mut one = Endpoint::plain(Reporting(one, false), config()).unwrap();
+    let mut two = Endpoint::plain(two, config()).unwrap();
+    one.connect().unwrap();
+    let (mut queued, mut heard) = (0, 0);
+    while heard < 20 {
+        while one.recv().unwrap().is_some() {}
+        if queued < 20 && one.is_connected() {
+            one.send_payload(Guarantee::None, &[queued]).unwrap();
+            queued += 1;
+            one.flush().unwrap();
+        }
+        two.maintain().unwrap();
+        while let Some(message) = two.recv().unwrap() {
+            assert_eq!(*message, [heard]);
+            heard += 1;
+        }
+    }
+    let stats = one.stats();
+    assert_eq!(stats.socket_errors.too_large, stats.datagrams_sent);
+}
+
 #[test]
 fn transient_socket_errors_are_counted_and_end_nothing() {
     use io::ErrorKind as Kind;

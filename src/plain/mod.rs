@@ -8,7 +8,7 @@ mod opening;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use rand_core::TryCryptoRng;
 
@@ -44,7 +44,7 @@ const SHORTEST_SEALED: usize = 21;
 /// The plain kind of session: no encryption, no authentication. See [`Endpoint`](crate::Endpoint).
 #[derive(Debug)]
 pub struct Plain {
-    config: Config,
+    config: Arc<Config>,
     checksum: Checksum,
     connection: Connection,
     /// Our id in the session that comes next; made when first needed, given up with the session that used it.
@@ -68,6 +68,7 @@ pub struct Plain {
 impl Plain {
     pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
+        let config = Arc::new(config);
         Ok(Self {
             checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),

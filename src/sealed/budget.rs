@@ -1,7 +1,10 @@
 //! What strangers may cost: a bucket of Diffie-Hellman operations, a cap on failing reads, and the memory of our own
 //! attempts that recognises their reflections. Fixed size; knows no keys. PROTOCOL.md, "Bounds".
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::profile::MAX_INIT_COST;
 
@@ -82,8 +85,8 @@ const ATTEMPTS: usize = 64;
 /// Our own attempts that ended in the last minute. Whoever sends us one of their ephemeral keys holds a mirror.
 #[derive(Debug)]
 pub(super) struct OwnAttempts {
-    ring: [Option<Ended>; ATTEMPTS],
-    next: usize,
+    /// Oldest first; without memory while there are none.
+    ended: VecDeque<Ended>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,18 +98,19 @@ struct Ended {
 
 impl OwnAttempts {
     pub(super) fn new() -> Self {
-        Self { ring: [None; ATTEMPTS], next: 0 }
+        Self { ended: VecDeque::new() }
     }
 
     pub(super) fn note(&mut self, now: Instant, ephemeral: [u8; 32], reference: [u8; 16]) {
-        if let Some(slot) = self.ring.get_mut(self.next) {
-            *slot = Some(Ended { ephemeral, reference, at: now });
+        let over = |ended: &Ended| now.saturating_duration_since(ended.at) >= REMEMBERED;
+        while self.ended.len() >= ATTEMPTS || self.ended.front().is_some_and(over) {
+            self.ended.pop_front();
         }
-        self.next = (self.next + 1) % self.ring.len();
+        self.ended.push_back(Ended { ephemeral, reference, at: now });
     }
 
     fn recent(&self, now: Instant) -> impl Iterator<Item = &Ended> {
-        self.ring.iter().flatten().filter(move |ended| now.saturating_duration_since(ended.at) < REMEMBERED)
+        self.ended.iter().filter(move |ended| now.saturating_duration_since(ended.at) < REMEMBERED)
     }
 
     pub(super) fn has_ephemeral(&self, now: Instant, ephemeral: &[u8; 32]) -> bool {

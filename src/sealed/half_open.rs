@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Agreed, budget::PerSecond, messages::NoiseBytes};
-use crate::{connection::Negotiated, crypto::Handshake};
+use rand_core::TryCryptoRng;
+
+use super::{Agreed, Failure, budget::PerSecond, chance::random_below, messages::NoiseBytes};
+use crate::crypto::Handshake;
 
 /// Life of an entry from its creation; duplicates never extend it (rule 5).
 pub(super) const ENTRY_LIFE: Duration = Duration::from_secs(5);
@@ -34,25 +36,16 @@ pub(super) enum Stage {
     AwaitsPacket(Box<Agreed>),
 }
 
-/// What reading the first message gave.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) noise: Handshake,
-    pub(super) negotiated: Option<Negotiated>,
-}
-
 /// All entries, oldest first.
 #[derive(Debug)]
 pub(super) struct Table {
     entries: Vec<HalfOpen>,
     most: usize,
-    /// Where the turn of the older entries stands.
-    turn: usize,
 }
 
 impl Table {
     pub(super) fn new(most: usize) -> Self {
-        Self { entries: Vec::with_capacity(most), most, turn: 0 }
+        Self { entries: Vec::new(), most }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,7 +53,7 @@ impl Table {
     }
 
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
+        self.entries = Vec::new();
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut HalfOpen> {
@@ -105,17 +98,24 @@ impl Table {
         self.entries.push(entry);
     }
 
-    /// The entries whose keys one datagram may be tried with: the newest, and then the others in turn, so that a
-    /// confirmation that repeats finds its entry however many strangers' entries came after it.
-    pub(super) fn candidates(&mut self, most: usize) -> impl Iterator<Item = usize> + use<> {
+    /// The entries whose keys one datagram may be tried with: the newest, and then so many of the others as may be, from
+    /// one that is drawn. A confirmation that repeats finds its entry however many strangers' entries came after it, and
+    /// no stranger can time his datagrams so that it never does.
+    pub(super) fn candidates<R: TryCryptoRng + ?Sized>(
+        &self,
+        most: usize,
+        rng: &mut R,
+    ) -> Result<impl Iterator<Item = usize> + use<R>, Failure> {
         let newest = self.entries.len().checked_sub(1);
         let older = newest.unwrap_or(0);
-        let turn = if older == 0 { 0 } else { self.turn % older };
         let more = most.saturating_sub(1).min(older);
-        self.turn = turn + more;
+        // Where all are tried the order does not matter, and nothing is drawn.
+        let from =
+            if more < older { random_below(rng, u32::try_from(older).unwrap_or(u32::MAX))? } else { 0 };
+        let from = from as usize;
         // Backwards from the second newest, so that without strangers the order is simply newest first.
-        let others = (0..more).map(move |step| older - 1 - (turn + step) % older);
-        newest.into_iter().take(most).chain(others)
+        let others = (0..more).map(move |step| older - 1 - (from + step) % older);
+        Ok(newest.into_iter().take(most).chain(others))
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut HalfOpen> {

@@ -8,13 +8,18 @@ use rand_core::TryCryptoRng;
 use super::{
     Agreed, Failure,
     chance::{jittered, random_below},
+    messages::PACKET_OVERHEAD,
+    seal::{Prefix, room, seal_frame, seal_packet},
 };
 use crate::{
-    config::Config,
-    connection::{Connection, Negotiated},
+    config::{Config, Padding},
+    connection::{BASE_DATAGRAM, Connection, Negotiated},
     crypto::{Channel, PublicKey, Side},
+    wire::frame::{Frame, MAX_CLOSE_REASON},
 };
 
+/// How often CLOSE is sent, each time under its own number.
+const CLOSES: usize = 3;
 /// Violations after which the session closes.
 const MAX_VIOLATIONS: u8 = 8;
 /// The sender waits for acknowledgements rather than let the receiver lose track of the numbers.
@@ -35,6 +40,8 @@ pub(super) struct Live {
     /// BLAKE2s of the Noise message 1 that made the session.
     pub(super) init: [u8; 32],
     pub(super) negotiated: Negotiated,
+    /// What stands before our packets.
+    pub(super) prefix: Prefix,
     pub(super) violations: u8,
     /// Datagrams that no key opened.
     pub(super) failures: u64,
@@ -80,7 +87,7 @@ impl Live {
         now: Instant,
         rng: &mut R,
     ) -> Result<Self, Failure> {
-        let Agreed { channel, side, peer, init, negotiated } = agreed;
+        let Agreed { channel, side, peer, init, negotiated, prefix } = agreed;
         let first = channel.seal.next_number();
         Ok(Self {
             skip_at: first.saturating_add(random_below(rng, SKIP_FIRST)?.into()),
@@ -90,6 +97,7 @@ impl Live {
             peer,
             init,
             negotiated,
+            prefix,
             violations: 0,
             failures: 0,
             probe: None,
@@ -104,7 +112,7 @@ impl Live {
     }
 
     /// Lets the sending keys step forward if that is due and the peer can follow, and sees to it that it soon can.
-    pub(super) fn tick<R: TryCryptoRng + ?Sized>(
+    fn tick<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         config: &Config,
@@ -135,8 +143,46 @@ impl Live {
         Ok(())
     }
 
+    /// When the peer was heard last, or began.
+    fn heard(&self, connection: &Connection) -> Instant {
+        connection.last_received().unwrap_or(self.kept_alive)
+    }
+
+    /// Whether nothing was heard for the idle timeout.
+    pub(super) fn is_idle(&self, now: Instant, connection: &Connection) -> bool {
+        now >= self.heard(connection) + self.negotiated.idle_timeout
+    }
+
+    /// When `handle_timeout` has something to do, or the session is idle.
+    pub(super) fn deadline(&self, config: &Config, connection: &Connection) -> Instant {
+        let heard = self.heard(connection);
+        let idle = heard + self.negotiated.idle_timeout;
+        let keep_alive = heard.max(self.kept_alive) + config.keep_alive_for(self.negotiated.idle_timeout);
+        let others =
+            [connection.deadline(), self.step_due(connection), self.channel.open.previous_deadline()];
+        others.into_iter().flatten().fold(idle.min(keep_alive), Instant::min)
+    }
+
+    /// Runs what is due in a session that is not idle.
+    pub(super) fn handle_timeout<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        connection: &mut Connection,
+        rng: &mut R,
+    ) -> Result<(), Failure> {
+        connection.handle_timeout(now);
+        let interval = config.keep_alive_for(self.negotiated.idle_timeout);
+        if now >= self.heard(connection).max(self.kept_alive) + interval {
+            self.kept_alive = now;
+            connection.ping(now);
+        }
+        self.channel.open.forget_previous(now);
+        self.tick(now, config, connection, rng)
+    }
+
     /// When `tick` has something to do that no packet will remind it of.
-    pub(super) fn deadline(&self, connection: &Connection) -> Option<Instant> {
+    fn step_due(&self, connection: &Connection) -> Option<Instant> {
         let due_by_number = self.channel.seal.next_number() >= self.ratchet.at_number;
         match self.ratchet.seen {
             Some(seen) if due_by_number => Some(seen + step_gap(connection)),
@@ -147,7 +193,7 @@ impl Live {
     }
 
     /// Leaves a number out when its turn has come, so that an acknowledgement of it proves that the peer invents.
-    pub(super) fn skip<R: TryCryptoRng + ?Sized>(
+    fn skip<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         connection: &mut Connection,
@@ -163,8 +209,58 @@ impl Live {
         Ok(())
     }
 
+    /// Writes the next packet with messages, acknowledgements or control into `out`, which has room for the largest
+    /// datagram; 0 if there is none.
+    pub(super) fn transmit<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        connection: &mut Connection,
+        rng: &mut R,
+        out: &mut [u8],
+    ) -> Result<usize, Failure> {
+        if !self.may_send(connection) {
+            return Ok(0);
+        }
+        self.tick(now, config, connection, rng)?;
+        self.skip(now, connection, rng)?;
+        let out_len = out.len();
+        let out = out.get_mut(..out_len.min(self.negotiated.max_datagram.into())).ok_or(Failure::Room)?;
+        let written = connection.transmit(now, self.channel.seal.next_number(), room(&self.prefix, out)?);
+        if written == 0 {
+            return Ok(0);
+        }
+        // Padding must not make it larger than the path is known to take.
+        let least = self.prefix.len() + written + PACKET_OVERHEAD;
+        let largest = usize::from(connection.mtu()).max(least).min(out.len());
+        let out = out.get_mut(..largest).ok_or(Failure::Room)?;
+        seal_packet(&mut self.channel.seal, &self.prefix, written, config.padding, out)
+    }
+
+    /// Seals the CLOSE packets of this session. Its sending keys must not be used again.
+    pub(super) fn say_close(
+        &mut self,
+        padding: Padding,
+        code: u16,
+        reason: &[u8],
+        mut send: impl FnMut(Vec<u8>),
+    ) {
+        let max = self.negotiated.max_datagram.min(BASE_DATAGRAM);
+        let reason = reason.get(..MAX_CLOSE_REASON).unwrap_or(reason);
+        for _ in 0..CLOSES {
+            let mut datagram = vec![0; max.into()];
+            let frame = Frame::Close { code, reason };
+            // Without numbers left there is no farewell; the peer will time out.
+            let sealed =
+                seal_frame(&mut self.channel.seal, &self.prefix, &frame, padding, max, &mut datagram);
+            let Ok(len) = sealed else { return };
+            datagram.truncate(len);
+            send(datagram);
+        }
+    }
+
     /// Whether the next number is still near enough to what the peer is known to have.
-    pub(super) fn may_send(&self, connection: &Connection) -> bool {
+    fn may_send(&self, connection: &Connection) -> bool {
         let acked = connection.largest_acked().unwrap_or(0);
         self.channel.seal.next_number().saturating_sub(acked) < MAX_AHEAD
     }

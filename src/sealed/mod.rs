@@ -10,9 +10,11 @@ mod half_open;
 mod handshake;
 mod life;
 mod live;
+mod local;
 mod messages;
 mod profile;
 mod receive;
+mod seal;
 mod timers;
 mod transmit;
 
@@ -22,6 +24,7 @@ mod tests;
 use std::{
     collections::VecDeque,
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,12 +36,14 @@ use self::{
     dial::{Dial, Phase, Why},
     half_open::Table,
     live::Live,
+    local::Local,
     profile::Role,
+    seal::Prefix,
 };
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{self, Channel, EnvelopeKeys, OpenKeys, Prologue, PublicKey, Secret, Side},
+    crypto::{self, Channel, OpenKeys, PublicKey, Secret, Side},
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError},
     event::Event,
@@ -75,6 +80,8 @@ struct Agreed {
     /// BLAKE2s of the Noise message 1.
     init: [u8; 32],
     negotiated: Negotiated,
+    /// What stands before the packets that we send.
+    prefix: Prefix,
 }
 
 /// A session that ended while our own attempt to renew it goes on: told to the application when that succeeds or fails.
@@ -93,10 +100,8 @@ struct Drained {
 
 /// The sealed side of an endpoint with one peer. Used through [`SealedEndpoint`](crate::SealedEndpoint).
 pub struct Sealed {
-    config: Config,
-    credentials: Credentials,
-    prologue: Prologue,
-    envelope: EnvelopeKeys,
+    config: Arc<Config>,
+    local: Local,
     /// Recognises the datagrams of a plain endpoint.
     checksum: Checksum,
     connection: Connection,
@@ -136,11 +141,9 @@ impl Sealed {
     /// A peer that waits: it answers (unless its profile only dials) and dials when `connect` is called.
     pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        let too_long = ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
-        let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
+        let config = Arc::new(config);
         Ok(Self {
-            prologue,
-            envelope: credentials.envelope_keys(&config.app_id),
+            local: Local::new(credentials, &config, &[])?,
             checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),
             live: None,
@@ -160,7 +163,6 @@ impl Sealed {
             drops: Drops::default(),
             plain_seen: false,
             last_call: now,
-            credentials,
             config,
         })
     }
@@ -174,7 +176,7 @@ impl Sealed {
         now: Instant,
         rng: &mut R,
     ) -> Result<(), ConnectError> {
-        if self.credentials.role == Role::Responder {
+        if self.local.credentials.role == Role::Responder {
             return Err(ConnectError::RoleIsFixed);
         }
         self.wanted = true;
@@ -214,7 +216,12 @@ impl Sealed {
 
     /// The next event, oldest first.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // Events are rare, sessions may be many.
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     pub(crate) fn connection(&self) -> &Connection {

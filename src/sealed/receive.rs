@@ -71,7 +71,7 @@ impl Sealed {
                 }
             }
         }
-        if let Some((number, agreed)) = self.open_unconfirmed(now, keep, datagram)? {
+        if let Some((number, agreed)) = self.open_unconfirmed(now, rng, keep, datagram)? {
             self.go_live(now, rng, agreed, number, datagram.get(frames).unwrap_or_default());
             return Ok(());
         }
@@ -93,9 +93,10 @@ impl Sealed {
 
     /// Our own unconfirmed session, then the half-open ones. A live session's key was tried before, and that of a closed
     /// one will be.
-    fn open_unconfirmed(
+    fn open_unconfirmed<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
+        rng: &mut R,
         keep: Duration,
         datagram: &mut [u8],
     ) -> Result<Option<(u64, Agreed)>, Dropped> {
@@ -108,7 +109,8 @@ impl Sealed {
                 Err(dropped) => return Err(dropped),
             }
         }
-        for index in self.half_open.candidates(left) {
+        let candidates = self.half_open.candidates(left, rng).map_err(|_| Dropped::Unopened)?;
+        for index in candidates {
             let Some(entry) = self.half_open.get_mut(index) else { continue };
             let Stage::AwaitsPacket(agreed) = &mut entry.stage else { continue };
             match try_open(&mut agreed.channel.open, now, keep, datagram) {

@@ -58,19 +58,8 @@ impl Sealed {
     }
 
     fn live_deadline(&self) -> Option<Instant> {
-        let live = self.live.as_ref()?;
-        let heard = self.connection.last_received().unwrap_or(live.kept_alive);
-        let idle = heard + live.negotiated.idle_timeout;
-        let keep_alive =
-            heard.max(live.kept_alive) + self.config.keep_alive_for(live.negotiated.idle_timeout);
-        let redial = self.redial_at();
-        let own = [
-            self.connection.deadline(),
-            live.deadline(&self.connection),
-            live.channel.open.previous_deadline(),
-            redial,
-        ];
-        own.into_iter().flatten().chain([idle, keep_alive]).min()
+        let own = self.live.as_ref()?.deadline(&self.config, &self.connection);
+        Some(self.redial_at().map_or(own, |redial| redial.min(own)))
     }
 
     /// When the silence of the live session's peer makes us dial anew. Whoever called `connect` does so, whatever its
@@ -84,9 +73,7 @@ impl Sealed {
 
     fn time_live<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
         let Some(live) = &mut self.live else { return };
-        let idle_timeout = live.negotiated.idle_timeout;
-        let heard = self.connection.last_received().unwrap_or(live.kept_alive);
-        if now >= heard + idle_timeout {
+        if live.is_idle(now, &self.connection) {
             // An attempt whose RESP was read is never cut: the peer may be live under its keys already.
             let renewing = self.dial.as_ref().is_some_and(|dial| matches!(dial.phase, Phase::Unconfirmed(_)));
             if renewing {
@@ -97,14 +84,7 @@ impl Sealed {
             }
             return;
         }
-        self.connection.handle_timeout(now);
-        if now >= heard.max(live.kept_alive) + self.config.keep_alive_for(idle_timeout) {
-            live.kept_alive = now;
-            self.connection.ping(now);
-        }
-        live.channel.open.forget_previous(now);
-        let ticked = live.tick(now, &self.config, &mut self.connection, rng);
-        if let Err(failure) = ticked {
+        if let Err(failure) = live.handle_timeout(now, &self.config, &mut self.connection, rng) {
             return self.fail(now, failure);
         }
         if self.redial_at().is_some_and(|at| at <= now) {

@@ -95,4 +95,9 @@ impl UdpLike for Connected {
         let Socket { net, address, generation } = &self.socket;
         net.state().receive(*address, *generation, Some(self.peer), buffer).map(|(len, _)| len)
     }
+
+    /// `false`: what is too large for a link is lost.
+    fn may_fragment(&self) -> bool {
+        false
+    }
 }

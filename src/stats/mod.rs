@@ -255,7 +255,8 @@ pub struct SocketErrors {
     pub refused: u64,
     /// The network or the host is down or unreachable.
     pub unreachable: u64,
-    /// A datagram was too large for the path or the socket.
+    /// A datagram was too large for the path or the socket. While the session looks for the path's size this is its
+    /// ordinary answer.
     pub too_large: u64,
     /// A firewall or the operating system's policy forbade it.
     pub permission: u64,
@@ -308,7 +309,8 @@ impl SocketErrors {
 }
 
 /// `EMSGSIZE` has no kind of its own in `std`.
-fn is_too_large(error: &io::Error) -> bool {
+/// Whether the system says that a datagram is larger than the path, or the socket, takes.
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
     const EMSGSIZE: i32 = if cfg!(windows) {
         10_040
     } else if cfg!(any(target_os = "linux", target_os = "android")) {

@@ -71,6 +71,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// The next packet is another session's.
+    pub(crate) fn begin_anew(&mut self) {
+        self.highest = None;
+    }
+
     pub(crate) fn note(&mut self, number: u64) {
         let Packets { received, missing, reordered, .. } = &mut self.counted;
         *received = received.saturating_add(1);

@@ -16,6 +16,7 @@ mod loss;
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
     content::{Packet, State},
+    on_demand::OnDemand,
     path::Path,
     rate::Progress,
     rtt::Rtt,
@@ -24,8 +25,9 @@ use crate::{config::Config, error::Violation, stats::Packets};
 
 /// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
 const SKIPS_REMEMBERED: usize = 16;
-/// A lost packet is remembered this long, to notice that it was only late.
-const LOST_MEMORY: Duration = Duration::from_secs(1);
+/// A lost packet is remembered this long, to notice that it was only late. Longer than its messages wait for that until
+/// their sender is told (`notices`), so that a false word can be counted.
+const LOST_MEMORY: Duration = Duration::from_secs(2);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
@@ -37,11 +39,11 @@ pub(super) const LARGE: u32 = 1_200;
 pub(crate) struct SentPackets {
     /// Number of the first packet in `packets`.
     first: u64,
-    packets: VecDeque<Packet>,
-    contents: VecDeque<Content>,
+    packets: OnDemand<VecDeque<Packet>>,
+    contents: OnDemand<VecDeque<Content>>,
     /// Position of the front of `contents`, counted over the session.
     contents_first: u64,
-    skipped: VecDeque<u64>,
+    skipped: OnDemand<VecDeque<u64>>,
     largest_acked: Option<u64>,
     flight_bytes: usize,
     /// Messages wait for news although nothing of them counts as on its way.
@@ -78,10 +80,10 @@ impl SentPackets {
     pub(crate) fn new(config: &Config, first_number: u64) -> Self {
         Self {
             first: first_number,
-            packets: VecDeque::new(),
-            contents: VecDeque::new(),
+            packets: OnDemand::default(),
+            contents: OnDemand::default(),
             contents_first: 0,
-            skipped: VecDeque::new(),
+            skipped: OnDemand::default(),
             largest_acked: None,
             flight_bytes: 0,
             owed: false,
@@ -103,6 +105,11 @@ impl SentPackets {
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
             counted: Packets::default(),
         }
+    }
+
+    /// The packets of another session, of which the counters go on.
+    pub(crate) fn anew(&self, config: &Config, first_number: u64) -> Self {
+        Self { counted: self.counted, ..Self::new(config, first_number) }
     }
 
     /// The number that the next packet must have.
@@ -355,9 +362,10 @@ impl SentPackets {
     }
 
     /// Gives back memory that an idle session does not need.
-    pub(crate) fn shrink(&mut self) {
-        self.packets.shrink_to_fit();
-        self.contents.shrink_to_fit();
-        self.skipped.shrink_to_fit();
+    pub(crate) fn shrink(&mut self, now: Instant) {
+        self.pop_settled(now);
+        self.packets.rest();
+        self.contents.rest();
+        self.skipped.rest();
     }
 }

@@ -72,10 +72,12 @@ fn fifty_thousand_messages_of_future_sets_stay_within_the_limits() {
         }
         rig.insert(frame(order(number, number), None, Part::Whole, &bytes)).unwrap();
     }
-    assert_eq!((taken, refused), ((4 << 20) / 1_064, 24_999 - (4 << 20) / 1_064));
+    // Half of the window is what one lane may hold up.
+    assert_eq!((taken, refused), ((2 << 20) / 1_064, 24_999 - (2 << 20) / 1_064));
     assert_eq!(rig.queue.unreliable_used(), (256 << 10) / 1_064 * 1_064);
     assert!(rig.log.is_empty());
-    rig.whole(delivery(0, 0, 0), "").unwrap_err();
+    rig.whole(delivery(0, 0, 0), "").unwrap();
+    assert_eq!(rig.log.len(), 1 + taken, "what was refused is missing, what was taken comes out");
 }
 
 #[test]

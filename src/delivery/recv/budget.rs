@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{
-    RecvQueue,
+    FREE_SPAN, MAX_WORDS, RecvQueue,
     store::{Handle, Stage, Stored},
 };
 use crate::{config::MESSAGE_OVERHEAD, error::Violation, wire::message::Numbers};
@@ -50,6 +50,31 @@ impl RecvQueue {
             return Err(Violation::Bound);
         }
         self.delivery_used = used;
+        Ok(())
+    }
+
+    /// Charges a `Delivery` that must wait to its lane too, so that the gaps of one lane leave room to the others.
+    pub(super) fn reserve_waiting(&mut self, lane: u8, len: usize) -> Result<(), Violation> {
+        let held = self.lanes.open(lane).held + len + MESSAGE_OVERHEAD;
+        if held > self.limits.lane_bytes() {
+            return Err(Violation::Bound);
+        }
+        self.reserve(len)?;
+        self.lanes.open(lane).held = held;
+        Ok(())
+    }
+
+    /// Whether `index`, at or above the lowest unsettled one, may be noted: the notes of all lanes are bounded together.
+    /// PROTOCOL.md, "Limits".
+    pub(super) fn note_reach(&mut self, lane: u8, index: u64) -> Result<(), Violation> {
+        let span = &self.lanes.open(lane).span;
+        if index.saturating_sub(span.below()) < FREE_SPAN {
+            return Ok(());
+        }
+        let growth = span.growth(index);
+        if growth > 0 && self.lanes.words() + growth > MAX_WORDS {
+            return Err(Violation::Bound);
+        }
         Ok(())
     }
 

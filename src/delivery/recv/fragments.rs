@@ -70,7 +70,8 @@ impl RecvQueue {
         let handle = if let Some(handle) = known {
             handle
         } else {
-            self.reserve(total as usize)?;
+            self.note_reach(frame.lane, index)?;
+            self.reserve_waiting(frame.lane, total as usize)?;
             let stored = Stored::new(frame.lane, frame.numbers, total, None);
             let handle = self.store.put(stored).ok_or(Violation::Bound)?;
             self.lanes.open(frame.lane).link(&mut self.store, index, handle);
@@ -132,7 +133,9 @@ impl RecvQueue {
     /// Frees a `Delivery` that is arriving in fragments, without settling it.
     pub(super) fn drop_delivery_partial(&mut self, lane: u8, index: u64, handle: Handle) {
         let total = self.store.get(handle).map_or(0, |stored| stored.total as usize);
-        self.lanes.open(lane).unlink(&mut self.store, index, handle);
+        let lane = self.lanes.open(lane);
+        lane.unlink(&mut self.store, index, handle);
+        lane.held = lane.held.saturating_sub(total + MESSAGE_OVERHEAD);
         self.store.remove(handle);
         self.delivery_used = self.delivery_used.saturating_sub(total + MESSAGE_OVERHEAD);
     }

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{delivery::ranges::Ranges, error::Violation, window::Window1024, wire::message::Numbers};
 
-/// Ranges of skipped indexes that are remembered, to answer a repeated SKIP the same way.
-const SKIP_MEMORY: usize = 1_024;
+/// Ranges of skipped indexes that are remembered, to answer a repeated SKIP the same way. Twice what may lie above the
+/// lowest unsettled index, and 2 KiB with the one that is just noted.
+const SKIP_MEMORY: usize = 127;
 
 /// A complete message that waits for its turn. The least is the next: lower set, then earlier arrival.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,8 @@ pub(super) struct Lane {
     pub(super) waiting: BinaryHeap<Waiting>,
     /// Entries of `waiting` whose message was evicted.
     pub(super) waiting_gone: usize,
+    /// Charge of the `Delivery` messages that wait here or are incomplete.
+    pub(super) held: usize,
     /// No incomplete `Order` of this lane is of a lower set. 2^64 - 1 without any.
     pub(super) lowest_partial: u64,
     /// Ids of `None` and `Order` messages that are over.
@@ -80,6 +83,7 @@ impl Default for Lane {
             fresh_from: 0,
             waiting: BinaryHeap::new(),
             waiting_gone: 0,
+            held: 0,
             lowest_partial: u64::MAX,
             ids: None,
             skips: None,
@@ -215,6 +219,22 @@ impl Lanes {
                 }
             }
         }
+    }
+
+    /// Words of notes of indexes, over all lanes.
+    pub(super) fn words(&self) -> usize {
+        let others = self.others.iter().flatten();
+        self.first.iter().chain(others).map(|lane| lane.span.words()).sum()
+    }
+
+    /// What waits on each lane, in bytes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 256] {
+        let others = self.others.iter().map(|lane| lane.as_deref());
+        let all = std::iter::once(self.first.as_deref()).chain(others);
+        let mut held = [0; 256];
+        held.iter_mut().zip(all).for_each(|(held, lane)| *held = lane.map_or(0, |lane| lane.held));
+        held
     }
 
     pub(super) fn shrink(&mut self) {

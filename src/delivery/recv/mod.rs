@@ -36,12 +36,18 @@ pub(crate) use self::{
 };
 use crate::{
     config::MESSAGE_OVERHEAD,
+    delivery::on_demand::OnDemand,
     error::Violation,
     wire::message::{MessageFrame, Numbers, Part},
 };
 
 /// How far an index may lie above the lowest unsettled one of its lane. PROTOCOL.md, "Limits".
 pub(crate) const MAX_INDEX_SPAN: u64 = 65_536;
+/// Distance of an index from the lowest unsettled one that is always taken. PROTOCOL.md, "Limits".
+pub(crate) const FREE_SPAN: u64 = 512;
+/// Most notes of indexes over all lanes, in words of 64: what a sender that keeps to the sum of spans can make us
+/// keep, with the spans that are always free and two words a lane that are begun.
+const MAX_WORDS: usize = (1 << 18) / 64 + 2 * 256;
 /// Most gaps of skipped indexes above the lowest unsettled one of a lane. PROTOCOL.md, "Limits".
 pub(crate) const MAX_SKIP_GAPS: usize = 64;
 
@@ -58,6 +64,14 @@ pub(crate) struct RecvLimits {
     pub(crate) max_unreliable: u32,
     /// Most fragments of one message.
     pub(crate) max_fragments: u16,
+}
+
+impl RecvLimits {
+    /// Bytes of `Delivery` messages of one lane that may wait here for earlier ones or for their rest, counted likewise.
+    /// PROTOCOL.md, "Flow control".
+    fn lane_bytes(&self) -> usize {
+        (self.window_bytes / 2).max(self.max_message as usize + MESSAGE_OVERHEAD)
+    }
 }
 
 /// What a SKIP is answered with.
@@ -98,9 +112,9 @@ pub(crate) struct RecvQueue {
     store: Store,
     ready: ReadyQueue,
     /// Incomplete `None` and `Order` messages, oldest first.
-    partials: VecDeque<Partial>,
+    partials: OnDemand<VecDeque<Partial>>,
     /// Complete `None` and `Order` messages in storage, oldest first. May name some that are gone.
-    kept: VecDeque<Handle>,
+    kept: OnDemand<VecDeque<Handle>>,
     kept_live: usize,
     unreliable_used: usize,
     delivery_used: usize,
@@ -119,8 +133,8 @@ impl RecvQueue {
             lanes: Lanes::default(),
             store: Store::new(),
             ready: ReadyQueue::default(),
-            partials: VecDeque::new(),
-            kept: VecDeque::new(),
+            partials: OnDemand::default(),
+            kept: OnDemand::default(),
             kept_live: 0,
             unreliable_used: 0,
             delivery_used: 0,
@@ -243,9 +257,11 @@ impl RecvQueue {
             Standing::Complete => return Ok(Answer::Have),
             Standing::Settled if at.was_skipped(index) => return Ok(Answer::Skipped),
             Standing::Settled => return Ok(Answer::Have),
-            Standing::Open => at.note_skip(index)?,
+            Standing::Open => {}
         }
-        if let Some(handle) = at.arriving(&self.store, index) {
+        self.note_reach(lane, index)?;
+        self.lanes.open(lane).note_skip(index)?;
+        if let Some(handle) = self.lanes.open(lane).arriving(&self.store, index) {
             self.drop_delivery_partial(lane, index, handle);
         }
         let most = u64::from(self.limits.max_message) + MESSAGE_OVERHEAD as u64;
@@ -281,8 +297,8 @@ impl RecvQueue {
     pub(crate) fn shrink(&mut self) {
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
-        self.kept.shrink_to_fit();
-        self.partials.shrink_to_fit();
+        self.kept.rest();
+        self.partials.rest();
         self.ready.shrink(store);
         self.lanes.shrink();
         self.store.shrink();

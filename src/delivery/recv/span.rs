@@ -86,6 +86,15 @@ impl Span {
         }
     }
 
+    /// How many words are kept, and how many more a note of `index` would need.
+    pub(super) fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    pub(super) fn growth(&self, index: u64) -> usize {
+        self.position(index).saturating_add(1).saturating_sub(self.words.len())
+    }
+
     /// Head of the chain of slots that hold fragments of `index` or its neighbours.
     pub(super) fn arriving(&self, index: u64) -> u32 {
         if index < self.below {

@@ -5,7 +5,10 @@
 use std::{collections::VecDeque, ops::Range, time::Instant};
 
 use super::span::NONE;
-use crate::{delivery::ranges::Ranges, wire::message::Numbers};
+use crate::{
+    delivery::{on_demand::OnDemand, ranges::Ranges},
+    wire::message::Numbers,
+};
 
 /// Most buffers that wait for their next use.
 const POOL_BUFFERS: usize = 64;
@@ -131,14 +134,14 @@ pub(super) struct Store {
     free: u32,
     live: usize,
     stamps: u64,
-    pool: VecDeque<Vec<u8>>,
+    pool: OnDemand<VecDeque<Vec<u8>>>,
     pool_bytes: usize,
 }
 
 impl Store {
     /// Allocates nothing.
-    pub(super) const fn new() -> Self {
-        Self { slots: Vec::new(), free: NONE, live: 0, stamps: 0, pool: VecDeque::new(), pool_bytes: 0 }
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), free: NONE, live: 0, stamps: 0, pool: OnDemand::default(), pool_bytes: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -244,7 +247,7 @@ impl Store {
 
     /// Gives back all memory that is not in use.
     pub(super) fn shrink(&mut self) {
-        self.pool = VecDeque::new();
+        self.pool = OnDemand::default();
         self.pool_bytes = 0;
         if self.live == 0 {
             self.slots = Vec::new();

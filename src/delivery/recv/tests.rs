@@ -109,6 +109,7 @@ impl Rig {
         }
         queue.store.check();
         let (mut delivery, mut unreliable, mut kept) = (0, 0, 0);
+        let mut held = [0; 256];
         for slot in 0..u32::MAX {
             if !queue.store.has_slot(slot) {
                 break;
@@ -117,6 +118,9 @@ impl Rig {
             let charge = stored.total as usize + MESSAGE_OVERHEAD;
             if matches!(stored.numbers, Numbers::Delivery { .. }) {
                 delivery += charge;
+                if matches!(stored.stage, Stage::Held | Stage::Partial) {
+                    held[usize::from(stored.lane)] += charge;
+                }
             } else {
                 unreliable += charge;
                 let listed = queue.kept.contains(&handle);
@@ -133,6 +137,9 @@ impl Rig {
             assert_eq!(queue.delivery_used, delivery);
         }
         assert!(queue.delivery_used <= queue.limits.window_bytes);
+        assert_eq!(queue.lanes.held(), held);
+        assert!(held.iter().all(|&held| held <= queue.limits.lane_bytes()));
+        assert!(queue.lanes.words() <= MAX_WORDS + 256 * 9, "what is always free comes on top");
         assert!(queue.unreliable_used <= queue.limits.unreliable_bytes);
     }
 }
@@ -408,6 +415,59 @@ fn the_window_moves_when_the_application_is_done_with_a_message() {
 }
 
 #[test]
+fn a_lane_may_hold_half_of_the_window_up_and_the_rest_is_for_the_others() {
+    let mut rig = Rig::new(RecvLimits { window_bytes: 8_192, max_message: 1_000, ..limits() });
+    let message = long(960);
+    let on = |lane, numbers| MessageFrame { lane, ..frame(numbers, None, Part::Whole, &message) };
+    // Index 0 is missing on lane 7: half of the window may wait for it there, and not a byte more.
+    for index in 1..=4 {
+        rig.insert(on(7, delivery(index, index, index))).unwrap();
+    }
+    assert_eq!(rig.insert(on(7, delivery(5, 5, 5))), Err(Violation::Bound));
+    let part = Part::Fragment { offset: 0, total: 200 };
+    let cut = MessageFrame { lane: 7, ..frame(delivery(5, 5, 5), None, part, &message[..150]) };
+    assert_eq!(rig.insert(cut), Err(Violation::Bound));
+    // The others have the other half, and what need not wait is taken whatever waits.
+    for index in 1..=4 {
+        rig.insert(on(8, delivery(index, index, index))).unwrap();
+    }
+    assert_eq!(rig.insert(on(9, delivery(1, 1, 1))), Err(Violation::Bound), "the session's window is full");
+    rig.queue.skip(rig.now, 8, 0, 0).unwrap();
+    rig.take(&[]);
+    for index in 0..20 {
+        rig.insert(on(9, delivery(index, index, index))).unwrap();
+    }
+    // What was held up is no longer charged once its turn has come.
+    rig.insert(on(7, delivery(0, 0, 0))).unwrap();
+    rig.insert(on(7, delivery(6, 6, 6))).unwrap();
+    assert_eq!(rig.log.len(), 4 + 20 + 5);
+}
+
+#[test]
+fn a_lane_may_always_hold_one_message_up() {
+    let mut rig = Rig::new(RecvLimits { window_bytes: 1_064, max_message: 1_000, ..limits() });
+    rig.insert(frame(delivery(1, 1, 1), None, Part::Whole, &long(1_000))).unwrap();
+    assert_eq!(rig.skip(0), Ok(Answer::Skipped));
+    assert_eq!(rig.log.len(), 1);
+}
+
+#[test]
+fn notes_of_far_indexes_are_bounded_over_all_lanes() {
+    let mut rig = Rig::new(limits());
+    // One set, so that each is yielded at once and only its index is noted.
+    let far = |lane, index| MessageFrame { lane, ..frame(delivery(0, 0, index), None, Part::Whole, b"") };
+    let mut taken = 0;
+    for lane in 0..=255 {
+        let result = rig.insert(far(lane, MAX_INDEX_SPAN - 1));
+        assert_eq!(result.is_ok(), lane < 4, "lane {lane}");
+        taken += usize::from(result.is_ok());
+        // What is near is taken on every lane.
+        rig.insert(far(lane, FREE_SPAN - 1)).unwrap();
+    }
+    assert_eq!(rig.log.len(), taken + 256);
+}
+
+#[test]
 fn messages_taken_in_place_move_the_window_too() {
     let mut rig = Rig::new(RecvLimits { window_bytes: 4_096, max_message: 1_000, ..limits() });
     for index in 0..100 {
@@ -567,9 +627,35 @@ fn answers_to_repeated_skips_are_remembered_in_bounded_memory() {
     }
     assert_eq!(rig.skip(9_998), Ok(Answer::Skipped));
     assert_eq!(rig.skip(9_999), Ok(Answer::Have));
-    assert_eq!(rig.skip(8_000), Ok(Answer::Skipped));
-    assert_eq!(rig.skip(8_001), Ok(Answer::Have));
+    assert_eq!(rig.skip(9_800), Ok(Answer::Skipped));
+    assert_eq!(rig.skip(9_801), Ok(Answer::Have));
     assert_eq!(rig.skip(0), Ok(Answer::Skipped));
+}
+
+#[test]
+fn what_a_peer_can_make_a_session_note_is_bounded_over_all_lanes() {
+    let mut queue = RecvQueue::new(limits());
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    let now = Instant::now();
+    let info = allocation_counter::measure(|| {
+        for lane in 0..=255 {
+            let mut insert = |numbers, id| {
+                let _ = queue.insert(now, &MessageFrame { lane, ..frame(numbers, id, Part::Whole, b"") }, 0);
+                while queue.pop().is_some() {}
+                if let Numbers::Delivery { index, .. } = numbers {
+                    let _ = queue.skip(now, lane, index + 1, 0);
+                }
+            };
+            insert(Numbers::None, Some(1));
+            // More runs of skipped indexes than are remembered, and one index of a set as far as it goes.
+            (0..1_000).for_each(|pair| insert(delivery(2 * pair, 2 * pair, 2 * pair), None));
+            insert(delivery(5_000, 2_000, 2_000 + MAX_INDEX_SPAN - 1), None);
+            insert(delivery(5_000, 2_000, 2_000 + FREE_SPAN - 1), None);
+        }
+    });
+    let (now, most) = (info.bytes_current, info.bytes_max);
+    println!("{now} bytes, {most} at most");
+    assert!(most < 900_000, "{now} bytes, {most} at most");
 }
 
 #[test]
@@ -671,7 +757,7 @@ fn a_queue_is_small_and_an_idle_one_gives_its_memory_back() {
 
 #[test]
 fn released_buffers_are_kept_in_bounded_number() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(RecvLimits { window_bytes: 8 << 20, ..limits() });
     for len in [1_000, 50_000, 100_000] {
         let first = rig.log.len() as u64;
         for index in (first..first + 31).rev() {

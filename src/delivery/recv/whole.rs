@@ -13,6 +13,7 @@ use super::{
     store::Stage,
 };
 use crate::{
+    config::MESSAGE_OVERHEAD,
     error::Violation,
     wire::message::{MessageFrame, Numbers},
 };
@@ -42,11 +43,13 @@ impl RecvQueue {
             // It was cut before and is now resent in one piece: the fragments say how long it may live.
             return self.delivery_fragment(now, frame, 0, u32::try_from(len).unwrap_or(u32::MAX), index);
         }
-        self.reserve(len)?;
-        let lane = self.lanes.open(frame.lane);
-        if base > lane.span.below() {
+        self.note_reach(frame.lane, index)?;
+        if base > self.lanes.open(frame.lane).span.below() {
+            self.reserve_waiting(frame.lane, len)?;
             return self.hold_whole(now, frame, set, base);
         }
+        self.reserve(len)?;
+        let lane = self.lanes.open(frame.lane);
         lane.span.settle(index);
         lane.raise(set);
         self.ready_in_place(frame, at);
@@ -145,6 +148,7 @@ impl RecvQueue {
             let (numbers, late) = (stored.numbers, stored.is_late(now));
             if let Numbers::Delivery { index, .. } = numbers {
                 lane.span.settle(index);
+                lane.held = lane.held.saturating_sub(stored.total as usize + MESSAGE_OVERHEAD);
             } else if lane.is_stale(next.set) {
                 self.counters.stale += 1;
                 self.forget(next.handle);

@@ -272,3 +272,41 @@ fn messages_of_a_handshake_have_their_sizes() {
         }
     }
 }
+
+#[test]
+fn strangers_cannot_time_their_datagrams_so_that_a_confirmation_is_never_tried() {
+    let mut lived = 0;
+    for seed in 0..8 {
+        let mut peers = vec![(credentials("client", 1), Config::default())];
+        peers.extend((0..16).map(|_| (credentials("client", 0), Config::default())));
+        let mut world = World::new(seed, peers);
+        // The first client has its answer; its confirmations are held up on the way.
+        world.connect(1);
+        world.run(ms(30));
+        world.to[1] = None;
+        for stranger in 2..=16 {
+            world.connect(stranger);
+            world.run(ms(1));
+        }
+        world.run(ms(30));
+        assert_eq!(world.peers[0].half_open.iter().count(), 16);
+        // Between any two of them come so many others that a walk in turns would be back where it was: four times three
+        // entries beside the newest, and the confirmation's own three, are all fifteen.
+        let mut seen = world.sent.len();
+        for _ in 0..100 {
+            world.run(ms(50));
+            let said: Vec<_> = world.sent[seen..]
+                .iter()
+                .filter(|(_, from, _)| *from == 1)
+                .map(|sent| sent.2.clone())
+                .collect();
+            for datagram in said {
+                (0..4).for_each(|_| world.deliver(0, &[9; 60]));
+                world.deliver(0, &datagram);
+            }
+            seen = world.sent.len();
+        }
+        lived += u32::from(world.peers[0].is_connected());
+    }
+    assert!(lived >= 6, "{lived} of 8");
+}

@@ -1,5 +1,6 @@
 //! Peers in virtual time with a seeded network between them: no sockets, no sleeping, every run repeatable.
 
+mod footprint;
 mod forgery;
 mod glare;
 mod handshakes;
@@ -321,7 +322,7 @@ impl Sealed {
         format!(
             "connection {:?}, steps {:?}, previous key {:?}, heard {:?} ago, kept alive {:?} ago, dial {}",
             ahead(self.connection.deadline()),
-            ahead(live.and_then(|live| live.deadline(&self.connection))),
+            ahead(live.map(|live| live.deadline(&self.config, &self.connection))),
             ahead(live.and_then(|live| live.channel.open.previous_deadline())),
             heard.map(|at| now.saturating_duration_since(at)),
             live.map(|live| now.saturating_duration_since(live.kept_alive)),

@@ -8,7 +8,10 @@ use crate::{
     crypto::{SealKey, Side},
     error::CloseReason,
     event::Event,
-    sealed::{CODE_REPLACED, Credentials, Trust, transmit::seal_packet},
+    sealed::{
+        CODE_REPLACED, Credentials, Trust,
+        seal::{Prefix, seal_packet},
+    },
     wire::{
         codec::Writer,
         frame::{self, Frame},
@@ -439,7 +442,7 @@ fn a_number_is_left_out_now_and_then_and_an_ack_of_it_closes() {
 fn seal_any(key: &mut SealKey, plaintext: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; plaintext.len() + 20];
     packet[4..4 + plaintext.len()].copy_from_slice(plaintext);
-    let len = seal_packet(key, plaintext.len(), Padding::None, &mut packet).unwrap();
+    let len = seal_packet(key, &Prefix::default(), plaintext.len(), Padding::None, &mut packet).unwrap();
     packet.truncate(len);
     packet
 }
@@ -458,6 +461,40 @@ fn eight_violations_close_and_seven_do_not() {
     assert_eq!(last_reason(&world, 1), Some(CloseReason::ProtocolViolation));
     world.run(ms(100));
     assert_eq!(last_reason(&world, 0), Some(CloseReason::ClosedByPeer { code: 0xfffe }));
+}
+
+#[test]
+fn a_peer_that_passes_the_limit_of_a_lane_is_closed() {
+    let small = || Config {
+        max_message_bytes: 1_000,
+        max_unreliable_bytes: 1_000,
+        receive_window_bytes: 16 << 10,
+        ..Config::default()
+    };
+    let mut world =
+        World::new(9, vec![(credentials("paired", 0), small()), (credentials("paired", 1), small())]);
+    world.connect(0);
+    world.settle();
+    world.run(ms(100));
+    world.peers[0].connection_mut().ignore_lane_limits();
+    // The first of the lane is lost; what follows fits the session's window, but not the lane's half of it.
+    let say = |world: &mut World, count| {
+        for _ in 0..count {
+            world.peers[0].connection_mut().send(3, crate::Guarantee::Delivery, &[7; 900]).unwrap();
+        }
+        world.peers[0].connection_mut().flush();
+        world.flush(0);
+    };
+    world.to[0] = None;
+    say(&mut world, 1);
+    world.to[0] = Some(1);
+    say(&mut world, 8);
+    world.run(ms(21));
+    assert_eq!((world.peers[1].violations(), world.peers[1].connection().held_bytes()), (0, 8 * 964));
+    say(&mut world, 4);
+    world.run(ms(21));
+    assert_eq!(world.peers[1].violations(), 4);
+    assert_eq!(world.peers[1].connection().held_bytes(), 8 * 964, "nothing of it is kept");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The trait between an endpoint and whatever carries its datagrams, and the sockets that fit it. Knows nothing of
 //! sessions; every call returns at once, and no failure of the network ends anything here.
 
+mod fragments;
+
 use std::{
     collections::VecDeque,
     fmt, io,
@@ -32,8 +34,18 @@ pub trait UdpLike {
     fn prepare(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Whether a large datagram may be cut into fragments on its way instead of being lost. Asked once, after
+    /// [`prepare`](Self::prepare); while it is so, no datagram of more than 1,200 bytes is sent. `true` by default.
+    ///
+    /// A transport of your own says `false` when it carries a datagram whole or not at all; one that wraps a socket
+    /// passes on both this call and `prepare`.
+    fn may_fragment(&self) -> bool {
+        true
+    }
 }
 
+/// `prepare` sets Don't Fragment, where the system offers it (Linux, Android, Apple's).
 impl UdpLike for mio::net::UdpSocket {
     fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
         Self::send(self, datagram)
@@ -42,9 +54,18 @@ impl UdpLike for mio::net::UdpSocket {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Self::recv(self, buffer)
     }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        fragments::forbid(self);
+        Ok(())
+    }
+
+    fn may_fragment(&self) -> bool {
+        fragments::may_occur(self)
+    }
 }
 
-/// `prepare` makes the socket nonblocking.
+/// `prepare` makes the socket nonblocking, and sets Don't Fragment where the system offers it (Linux, Android, Apple's).
 impl UdpLike for std::net::UdpSocket {
     fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
         Self::send(self, datagram)
@@ -55,7 +76,12 @@ impl UdpLike for std::net::UdpSocket {
     }
 
     fn prepare(&mut self) -> io::Result<()> {
+        fragments::forbid(self);
         self.set_nonblocking(true)
+    }
+
+    fn may_fragment(&self) -> bool {
+        fragments::may_occur(self)
     }
 }
 
@@ -71,6 +97,10 @@ impl<U: UdpLike + ?Sized> UdpLike for &mut U {
     fn prepare(&mut self) -> io::Result<()> {
         U::prepare(self)
     }
+
+    fn may_fragment(&self) -> bool {
+        U::may_fragment(self)
+    }
 }
 
 impl<U: UdpLike + ?Sized> UdpLike for Box<U> {
@@ -84,6 +114,10 @@ impl<U: UdpLike + ?Sized> UdpLike for Box<U> {
 
     fn prepare(&mut self) -> io::Result<()> {
         U::prepare(self)
+    }
+
+    fn may_fragment(&self) -> bool {
+        U::may_fragment(self)
     }
 }
 
@@ -146,6 +180,10 @@ impl UdpLike for MemorySocket {
         }
         queue.spare.push(datagram);
         Ok(len)
+    }
+
+    fn may_fragment(&self) -> bool {
+        false
     }
 }
 
