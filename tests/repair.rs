@@ -110,6 +110,21 @@ fn after_a_hole_the_whole_backlog_is_there_within_100_ms() {
 }
 
 #[test]
+fn holes_again_and_again_are_made_up_for_as_soon() {
+    for seed in 0..5_u32 {
+        let mut flow = Flow::new(seed.into(), 0.0);
+        flow.messages = 60 * 70;
+        let first = 3_000 * MS + Duration::from_micros(3_333) * seed;
+        flow.holes = (0..4).map(|n| first + 16_000 * MS * n..first + 16_000 * MS * n + 10_000 * MS).collect();
+        let outcome = play(&flow);
+        for hole in &flow.holes {
+            let took = backlog(&outcome, hole).expect("everything comes");
+            assert!(took <= 100 * MS, "the hole at {:?}, seed {seed}: {took:?}", hole.start);
+        }
+    }
+}
+
+#[test]
 fn a_dead_link_is_survived_without_a_flood() {
     for dead in [3, 10, 60] {
         let mut flow = Flow::new(5, 0.02);

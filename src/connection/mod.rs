@@ -327,6 +327,12 @@ impl Connection {
         self.received_before.plus(&self.recv.counters())
     }
 
+    /// Bytes per second that the session may send at present; `None` before it is known.
+    pub(super) fn long_run_rate(&self) -> Option<u64> {
+        let rtt = &self.sent.rtt;
+        self.rate.rate(rtt.latest().map(|_| rtt.smoothed()))
+    }
+
     /// Adds what only the connection knows.
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.received();
@@ -355,11 +361,7 @@ impl Connection {
             variance: rtt.variance(),
             jitter: rtt.jitter(),
         });
-        // Without a rate, a window's worth a round trip.
-        let round_trip = rtt.min().map(|_| rtt.smoothed().max(Duration::from_micros(100)));
-        let flight = self.rate.window() as u64;
-        stats.rate =
-            self.rate.rate(rtt.smoothed()).or_else(|| round_trip.map(|time| stats::per_second(flight, time)));
+        stats.rate = self.long_run_rate();
         stats.queue_time = stats.rate.and_then(|rate| stats::takes(stats.unsent_bytes, rate));
     }
 }

@@ -32,8 +32,8 @@ impl Connection {
         let ack_due = self.acks.is_due(now, self.flush);
         let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
         let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
-        let open = self.probes > 0
-            || self.rate.may_send(now, self.sent.flight_bytes(), waiting, self.sent.rtt.smoothed());
+        let times = (self.sent.silence(now), self.sent.rtt.smoothed());
+        let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
         let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();

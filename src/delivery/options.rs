@@ -249,8 +249,8 @@ pub struct LaneStats {
     pub queued_messages: usize,
     /// Bytes that were never sent.
     pub unsent_bytes: usize,
-    /// How long a message sent now would wait before it leaves, by the rate at which the line took messages while
-    /// some were waiting; `None` before that was the case. Zero when nothing is ahead of it.
+    /// How long a message sent now would wait before it leaves: the bytes ahead of it by the session's
+    /// [rate](crate::Stats::rate); `None` before that is known. Zero when nothing is ahead of it.
     pub queue_time: Option<Duration>,
     /// Messages taken in.
     pub sent: u64,

@@ -71,13 +71,10 @@ impl SendQueue {
             next = self.pack_copies(&mut packet);
         }
         if fresh {
-            let before = packet.writer.written();
             while next == Next::Done {
                 let Some((at, slot)) = self.pick() else { break };
                 next = self.pack_new(at, slot, &mut packet);
             }
-            let bytes = packet.writer.written().saturating_sub(before);
-            self.drain.on_packed(now, bytes, self.unsent_messages > 0);
         }
         self.pack_repeats(&mut packet);
         self.parities = self.parities.saturating_add(packet.packed.parities.into());

@@ -15,7 +15,6 @@ use super::{
     outgoing::{Outgoing, Slab, charge},
     recovery::Fate,
     resend::Repeats,
-    schedule::Drain,
     send_lane::SendLane,
     skips::Skip,
 };
@@ -60,7 +59,6 @@ pub(crate) struct SendQueue {
     pub(super) skips_waiting: usize,
     pub(super) skips_held: usize,
     pub(super) notices: Notices,
-    pub(super) drain: Drain,
     /// The time, as far as it was told.
     pub(super) clock: Option<Instant>,
     pub(super) building: Vec<u8>,
@@ -100,7 +98,6 @@ impl SendQueue {
             skips_waiting: 0,
             skips_held: 0,
             notices: Notices::default(),
-            drain: Drain::default(),
             clock: None,
             building: Vec::new(),
             next_id: 1,
@@ -248,7 +245,6 @@ impl SendQueue {
         self.skips = OnDemand::default();
         self.skips_waiting = 0;
         self.skips_held = 0;
-        self.drain = Drain::default();
         self.lanes.iter_mut().for_each(SendLane::reset);
         self.unsent_messages = 0;
         self.unsent_bytes = 0;
