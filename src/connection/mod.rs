@@ -2,6 +2,7 @@
 //! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
 //! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
+mod given;
 mod mtu;
 mod receive;
 mod sending;
@@ -55,6 +56,14 @@ enum Reply {
     PathResponse([u8; 8]),
 }
 
+/// Control frames that are sent until they are known to have arrived.
+#[derive(Debug, Default)]
+struct Control {
+    window_due: bool,
+    /// Connection ids that the peer may not have yet.
+    given: Vec<given::Given>,
+}
+
 /// The session of one peer, without its protection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -76,7 +85,7 @@ pub(crate) struct Connection {
     /// The caller lets everything leave, also in datagrams that are not full.
     flush: bool,
     ping: bool,
-    window_due: bool,
+    control: Control,
     /// Probe packets that may leave although the flight is full.
     probes: u32,
     replies: Vec<Reply>,
@@ -110,7 +119,7 @@ impl Connection {
             overhead: 0,
             flush: false,
             ping: false,
-            window_due: false,
+            control: Control::default(),
             probes: 0,
             replies: Vec::new(),
             last_received: None,
@@ -157,7 +166,7 @@ impl Connection {
         // PROTOCOL.md, "Flow control": what each side may send before it hears a WINDOW.
         let initial = u64::from(max_message) + MESSAGE_OVERHEAD as u64;
         self.refused = self.send.start((max_message as usize).min(by_fragments), initial);
-        self.window_due = self.recv.window_limit() > initial;
+        self.control.window_due = self.recv.window_limit() > initial;
         self.started = true;
         self.flush = true;
         self.last_received = Some(now);
@@ -172,9 +181,10 @@ impl Connection {
         self.started = false;
         self.flush = false;
         self.ping = false;
-        self.window_due = false;
+        self.control.window_due = false;
         self.probes = 0;
         self.replies.clear();
+        self.control.given.clear();
         self.unanswered = None;
         self.last_ack_ping = None;
         undelivered
@@ -222,7 +232,7 @@ impl Connection {
     pub(crate) fn pop(&mut self) -> Option<Ready> {
         let ready = self.recv.pop();
         if self.started && self.recv.window_update().is_some() {
-            self.window_due = true;
+            self.control.window_due = true;
         }
         ready
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, MAX_REPLIES, Reply};
+use super::{Connection, MAX_REPLIES, Reply, given};
 use crate::{
     delivery::{
         recovery::{Content, Fate},
@@ -124,12 +124,13 @@ impl Connection {
 
     fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
         let delay = Duration::from_micros(ack.delay_us);
-        let Self { sent, send, acks, window_due, mtu, .. } = self;
+        let Self { sent, send, acks, control, mtu, .. } = self;
         let newly =
             sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
                 (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
-                (Content::Window, Fate::Lost) => *window_due = true,
+                (Content::Window, Fate::Lost) => control.window_due = true,
+                (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
                 (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
                 (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)

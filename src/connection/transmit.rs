@@ -36,7 +36,11 @@ impl Connection {
         let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
-        let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
+        let control = self.ping
+            || self.control.window_due
+            || self.probes > 0
+            || !self.replies.is_empty()
+            || self.has_cid_due();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
@@ -61,10 +65,13 @@ impl Connection {
             self.ping |= self.old_ranges_weigh(now);
         }
         // 3. Control.
-        if self.window_due && self.write_window(&mut context, &mut writer) {
+        if self.control.window_due && self.write_window(&mut context, &mut writer) {
             contents += 1;
             eliciting = true;
         }
+        let given = self.write_cids(&mut context, &mut writer);
+        contents += given;
+        eliciting |= given > 0;
         eliciting |= self.write_replies(&mut context, &mut writer);
         // 4. Lost parts, then new messages.
         if open {
@@ -119,7 +126,7 @@ impl Connection {
         let window = Frame::Window { lane: None, limit: self.recv.window_limit() };
         let written = frame::encode(&window, context, writer).is_ok();
         if written {
-            self.window_due = false;
+            self.control.window_due = false;
             self.sent.push_content(Content::Window);
         }
         written

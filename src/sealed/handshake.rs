@@ -46,7 +46,7 @@ impl Sealed {
         let len = datagram.len();
         let answers = self.listening && self.local.credentials.role != Role::Initiator;
         if answers {
-            if let Some(body) = messages::open(&self.local.envelope, Side::Initiator, datagram) {
+            if let Some(body) = messages::open(&self.local.envelope, Side::Initiator, &[], datagram) {
                 let body = body?;
                 return match body.kind {
                     // An answer is as long as the shortest INIT, so that nobody gets more bytes than he sent.
@@ -57,7 +57,7 @@ impl Sealed {
             }
         }
         if self.dial.is_some() {
-            if let Some(body) = messages::open(&self.local.envelope, Side::Responder, datagram) {
+            if let Some(body) = messages::open(&self.local.envelope, Side::Responder, &[], datagram) {
                 let body = body?;
                 return match body.kind {
                     Kind::Cookie => self.handle_cookie(now, &body),

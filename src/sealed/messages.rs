@@ -126,6 +126,7 @@ pub(super) fn seal<R: TryCryptoRng + ?Sized>(
     keys: &EnvelopeKeys,
     rng: &mut R,
     from: Side,
+    route: &[u8],
     body: &Body<'_>,
     size: usize,
     out: &mut [u8],
@@ -134,7 +135,7 @@ pub(super) fn seal<R: TryCryptoRng + ?Sized>(
     let end = size.saturating_sub(ENVELOPE_TAIL);
     let plain = datagram.get_mut(ENVELOPE_HEADROOM..end).ok_or(Failure::Room)?;
     body.encode(plain).map_err(|_| Failure::Room)?;
-    keys.seal(rng, from, &[], datagram).map_err(|error| match error {
+    keys.seal(rng, from, route, datagram).map_err(|error| match error {
         EnvelopeError::Entropy => Failure::Entropy,
         EnvelopeError::Length => Failure::Room,
     })?;
@@ -146,9 +147,10 @@ pub(super) fn seal<R: TryCryptoRng + ?Sized>(
 pub(super) fn open<'a>(
     keys: &EnvelopeKeys,
     from: Side,
+    route: &[u8],
     datagram: &'a mut [u8],
 ) -> Option<Result<Body<'a>, Dropped>> {
-    let body = keys.open(from, &[], datagram)?;
+    let body = keys.open(from, route, datagram)?;
     Some(Body::decode(body).map_err(|_| Dropped::Handshake).and_then(|body| {
         let fits = match from {
             Side::Initiator => matches!(body.kind, Kind::Init | Kind::Fin),

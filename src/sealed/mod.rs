@@ -9,6 +9,7 @@ mod dial;
 mod half_open;
 mod handshake;
 mod life;
+mod listener;
 mod live;
 mod local;
 mod messages;
@@ -43,7 +44,7 @@ use self::{
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{self, Channel, OpenKeys, PublicKey, Secret, Side},
+    crypto::{Channel, OpenKeys, PublicKey, Secret, Side},
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError},
     event::Event,
@@ -56,6 +57,7 @@ const FIRST_OWN_CODE: u16 = 0xff00;
 const CODE_REPLACED: u16 = 0xffff;
 const CODE_VIOLATION: u16 = 0xfffe;
 const CODE_AEAD_LIMIT: u16 = 0xfffd;
+const CODE_FULL: u16 = 0xfffc;
 /// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
 const MAX_EVENTS: usize = 64;
 
@@ -248,8 +250,7 @@ impl Sealed {
 
     /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
     pub(crate) fn export_key(&self, context: &[u8]) -> Option<Secret<32>> {
-        let live = self.live.as_ref()?;
-        Some(crypto::hmac(live.channel.exporter.as_bytes(), &[b"app", context, &[1]]))
+        self.live.as_ref().map(|live| live.export_key(context))
     }
 
     /// The static key of the peer of the live session.

@@ -64,7 +64,7 @@ impl Sealed {
         let reference = messages::reference(&entry.id);
         let body = Body { kind: Kind::Resp, cookie: [0; 16], reference, noise: entry.response.as_bytes() };
         let size = self.config.handshake_bytes.into();
-        messages::seal(&self.local.envelope, rng, Side::Responder, &body, size, out)
+        messages::seal(&self.local.envelope, rng, Side::Responder, &[], &body, size, out)
     }
 
     /// INIT; or FIN and CONFIRM together, as two datagrams.
@@ -80,7 +80,7 @@ impl Sealed {
                 let body =
                     Body { kind: Kind::Init, cookie, reference: [0; 16], noise: attempt.message.as_bytes() };
                 let size = self.config.handshake_bytes.into();
-                messages::seal(&self.local.envelope, rng, Side::Initiator, &body, size, out)
+                messages::seal(&self.local.envelope, rng, Side::Initiator, &[], &body, size, out)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
                 unconfirmed.tick(now);
@@ -91,7 +91,7 @@ impl Sealed {
                     return messages::seal(
                         &self.local.envelope,
                         rng,
-                        Side::Initiator,
+                        Side::Initiator, &[],
                         &body,
                         FIN_DATAGRAM,
                         out,
