@@ -12,6 +12,7 @@ mod numbers;
 pub(crate) mod plain;
 #[cfg(test)]
 mod tests;
+pub(crate) mod worker;
 
 pub use message::Guarantee;
 
