@@ -178,7 +178,10 @@ pub use event::Event;
 pub use os::Environment;
 pub use plain::Plain;
 pub use sealed::{Credentials, Sealed, Trust};
-pub use socket::{MemorySocket, UdpLike, memory_pair};
+pub use socket::{
+    AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, SendBatch, ServerSocket, UdpLike,
+    WorkerSocket, bind_workers, memory_pair,
+};
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
 
 #[cfg(doctest)]

@@ -13,6 +13,7 @@ pub(crate) mod parity;
 pub(crate) mod plain;
 #[cfg(test)]
 mod tests;
+pub(crate) mod worker;
 
 pub use message::Guarantee;
 
