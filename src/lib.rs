@@ -159,6 +159,7 @@ pub mod fuzzing;
 mod os;
 mod plain;
 mod sealed;
+mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
@@ -166,18 +167,19 @@ mod stats;
 mod window;
 mod wire;
 
-pub use config::{Config, NewSetUnsent, Padding, Rate};
+pub use config::{Config, Flood, NewSetUnsent, Padding, Rate, ServerConfig};
 pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{
     Guarantee, LaneId, LaneOptions, LanePolicy, LaneStats, MessageId, Outcome, SendOptions, Strategy,
 };
 pub use endpoint::{Endpoint, Message, SealedEndpoint, Session, Set, StartError};
 pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
-pub use event::Event;
+pub use event::{Event, PeerId};
 #[cfg(feature = "sim")]
 pub use os::Environment;
 pub use plain::Plain;
-pub use sealed::{Credentials, Sealed, Trust};
+pub use sealed::{Credentials, FloodStats, Listener, Sealed, Trust};
+pub use server::{Peer, SealedServer, Server};
 pub use socket::{
     AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, SendBatch, ServerSocket, UdpLike,
     WorkerSocket, bind_workers, memory_pair,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Control, given, Connection, mtu::Mtu};
+use super::{Connection, Control, given, mtu::Mtu};
 use crate::delivery::{
     recovery::{Carrier, Content, Fate},
     resend::SMALL,
@@ -66,9 +66,7 @@ impl Connection {
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
     pub(super) fn forget_oldest(&mut self, now: Instant) {
         let Self { sent, send, control, mtu, .. } = self;
-        sent.make_room(now, |content, fate, carrier| {
-            give_back(send, control, mtu, content, fate, carrier)
-        });
+        sent.make_room(now, |content, fate, carrier| give_back(send, control, mtu, content, fate, carrier));
     }
 
     /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.

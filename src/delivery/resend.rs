@@ -115,7 +115,11 @@ impl SendQueue {
         let (slot, id, offset, len) = match content {
             Content::Part { slot, id, offset, len } => (slot, id, offset, len),
             Content::Skip { id } if fate != Fate::Overdue => return self.settle_skip(id, fate),
-            Content::Skip { .. } | Content::Ack { .. } | Content::Window | Content::NewCid { .. } | Content::Probe { .. } => return,
+            Content::Skip { .. }
+            | Content::Ack { .. }
+            | Content::Window
+            | Content::NewCid { .. }
+            | Content::Probe { .. } => return,
         };
         let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };
         if message.guarantee != Guarantee::Delivery {

@@ -14,6 +14,7 @@ use std::{fmt, io, time::Instant};
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::sending::into_io;
 pub use self::{core::Session, receiving::Message, sending::Set};
 use crate::{
     config::Config,
@@ -23,7 +24,7 @@ use crate::{
     event::Event,
     os::Environment,
     plain::Plain,
-    sealed::{Credentials, Sealed},
+    sealed::{Credentials, NoListener, Sealed},
     socket::UdpLike,
     stats::{Stats, add, is_too_large},
 };
@@ -105,6 +106,10 @@ pub enum StartError {
     Key(InvalidKey),
     /// The socket could not be made ready.
     Socket(io::Error),
+    /// A server was given the credentials of a side that only dials.
+    Role,
+    /// The operating system gave no randomness.
+    Entropy,
 }
 
 impl fmt::Display for StartError {
@@ -113,6 +118,8 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Key(error) => error.fmt(f),
             Self::Socket(error) => write!(f, "the socket could not be made ready: {error}"),
+            Self::Role => f.write_str("a server needs credentials that answer"),
+            Self::Entropy => f.write_str("the operating system gave no randomness"),
         }
     }
 }
@@ -123,6 +130,7 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::Key(error) => Some(error),
             Self::Socket(error) => Some(error),
+            Self::Role | Self::Entropy => None,
         }
     }
 }
@@ -130,6 +138,16 @@ impl std::error::Error for StartError {
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<NoListener> for StartError {
+    fn from(error: NoListener) -> Self {
+        match error {
+            NoListener::Config(error) => Self::Config(error),
+            NoListener::Role => Self::Role,
+            NoListener::Entropy => Self::Entropy,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub use self::profile::{Credentials, Trust};
+pub(crate) use self::listener::NoListener;
 use self::{
     budget::{Bucket, OwnAttempts},
     dial::{Dial, Phase, Why},
@@ -40,6 +40,10 @@ use self::{
     local::Local,
     profile::Role,
     seal::Prefix,
+};
+pub use self::{
+    listener::{FloodStats, Listener},
+    profile::{Credentials, Trust},
 };
 use crate::{
     config::Config,

@@ -91,7 +91,8 @@ impl Sealed {
                     return messages::seal(
                         &self.local.envelope,
                         rng,
-                        Side::Initiator, &[],
+                        Side::Initiator,
+                        &[],
                         &body,
                         FIN_DATAGRAM,
                         out,

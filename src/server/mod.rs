@@ -5,13 +5,11 @@
 mod core;
 mod peer;
 mod receiving;
-#[cfg(test)]
-mod tests;
 
 use std::{fmt, io, net::SocketAddr, time::Instant};
 
-pub use self::peer::Peer;
 use self::core::ServerCore;
+pub use self::peer::Peer;
 use crate::{
     config::ServerConfig,
     delivery::{SendOptions, recv::Handle},

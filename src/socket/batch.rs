@@ -179,6 +179,17 @@ impl RecvBatch {
         Some(Arrival { from, datagram, too_long: len == self.slot_len })
     }
 
+    /// The datagram that was taken last, as long as the batch received nothing since.
+    #[must_use]
+    pub fn last_taken(&self) -> &[u8] {
+        let last = self.taken.checked_sub(1).and_then(|last| self.arrivals.get(last));
+        let bytes = last.and_then(|last| {
+            let start = last.slot * self.slot_len;
+            self.bytes.get(start..start + last.len)
+        });
+        bytes.unwrap_or_default()
+    }
+
     /// How many datagrams were not taken.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -15,7 +15,9 @@ use crate::{
     connection::Connection,
     error::{CloseReason, Dropped},
     event::{Event, PeerId},
-    sealed::{CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages},
+    sealed::{
+        CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
+    },
     wire::{
         frame::{Frame, Frames},
         header::WORD_LEN,

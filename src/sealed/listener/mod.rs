@@ -14,9 +14,6 @@ mod receive;
 mod timers;
 mod transmit;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
@@ -27,6 +24,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub use self::gate::FloodStats;
 use self::{
     cids::Cid,
     gate::{CookieSecrets, Gate, Replies},
@@ -34,13 +32,12 @@ use self::{
     heap::Deadlines,
     peer::{Peer, Peers},
 };
-pub use self::gate::{Flood, FloodStats};
 use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},
     connection::Connection,
     crypto::{self, EntropyError, PublicKey, Secret},
-    error::{CloseReason, ConfigError},
+    error::ConfigError,
     event::{Event, PeerId},
     stats::Drops,
     wire::frame::CID_LEN,

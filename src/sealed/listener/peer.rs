@@ -88,7 +88,8 @@ impl Peers {
     }
 
     pub(super) fn remove(&mut self, id: PeerId) -> Option<Peer> {
-        let place = self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)?;
+        let place =
+            self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)?;
         let peer = place.peer.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.index);

@@ -130,7 +130,8 @@ impl Server {
         mut from: impl FnMut(&mut Chance, u64) -> SocketAddr,
     ) {
         for number in 0..per_second * (seconds.end - seconds.start) {
-            let at = seconds.start * 1_000_000 + number * 1_000_000 / per_second
+            let at = seconds.start * 1_000_000
+                + number * 1_000_000 / per_second
                 + self.chance.below(1_000_000 / per_second);
             let from = from(&mut self.chance, number);
             self.dial(at, who, from);
@@ -254,7 +255,9 @@ impl Server {
 
     /// When the last player was in, in seconds.
     fn all_in(&self) -> Option<u64> {
-        self.players().map(|player| player.joined).try_fold(0, |last, joined| Some(last.max(joined?)))
+        self.players()
+            .map(|player| player.joined)
+            .try_fold(0, |last, joined| Some(last.max(joined?)))
             .map(|last| last / 1_000_000 + 1)
     }
 

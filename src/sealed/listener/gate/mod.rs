@@ -3,7 +3,6 @@
 //! construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
 
 mod cookie;
-mod limits;
 mod replies;
 mod shares;
 mod tokens;
@@ -19,7 +18,11 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub use self::limits::Flood;
+use self::{
+    cookie::Cookies,
+    shares::{Claim, Shares},
+    tokens::{Nanos, SECOND, Tokens, worth},
+};
 pub(crate) use self::{
     cookie::{COOKIE_LEN, CookieSecrets},
     shares::Share,
@@ -28,13 +31,9 @@ pub(super) use self::{
     replies::{Replies, Reply},
     shares::Origin,
 };
-use self::{
-    cookie::Cookies,
-    shares::{Claim, Shares},
-    tokens::{Nanos, SECOND, Tokens, worth},
-};
 use super::half_open::HalfOpenTable;
 use crate::{
+    config::Flood,
     crypto::{self, EntropyError},
     sealed::profile::MAX_INIT_COST,
 };
@@ -221,7 +220,11 @@ impl Gate {
         };
         if !self.dh.allows(now, cost, most) {
             let by_share = validated && claim == Claim::Over;
-            count(if by_share { &mut self.stats.refused_by_share } else { &mut self.stats.refused_by_budget });
+            count(if by_share {
+                &mut self.stats.refused_by_share
+            } else {
+                &mut self.stats.refused_by_budget
+            });
             return false;
         }
         self.dh.take(now, cost, SECOND);

@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn replies_wait_in_order_and_are_bounded() {
         let mut replies = Replies::default();
-        let reply = |port| Reply::Response { to: SocketAddr::from(([192, 0, 2, 1], port)), cid: [1; CID_LEN] };
+        let reply =
+            |port| Reply::Response { to: SocketAddr::from(([192, 0, 2, 1], port)), cid: [1; CID_LEN] };
         let taken = (0..1_000).filter(|&port| replies.push(reply(port))).count();
         assert_eq!(taken, MAX_REPLIES);
         for port in 0..256 {

@@ -1,6 +1,11 @@
 //! Every limit of an endpoint, with unit, range and default. Holds no secret; checked once, at construction.
 
+mod flood;
+mod server;
+
 use std::time::Duration;
+
+pub use self::{flood::Flood, server::ServerConfig};
 
 use crate::error::ConfigError;
 
