@@ -67,6 +67,12 @@ pub enum Event {
         /// What became of it.
         outcome: Outcome,
     },
+    /// The server asks its client to go elsewhere, at most once in a session. Nothing has changed yet: whoever follows
+    /// dials the other server with an endpoint of its own, and closes this session when that one is there.
+    Redirected {
+        /// A ticket for the other server, at most 1,024 bytes. Only that it came from this server is proven.
+        ticket: Vec<u8>,
+    },
     /// The session ended, or never came about.
     Closed {
         /// Why.

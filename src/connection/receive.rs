@@ -18,11 +18,15 @@ use crate::{
 
 /// What a packet says that concerns the session itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Received {
-    /// It carried CONFIRM.
-    pub(crate) confirm: bool,
+pub(crate) struct Received<'p> {
+    /// The ticket of a CONFIRM, which may be empty.
+    pub(crate) confirm: Option<&'p [u8]>,
     /// It carried CLOSE.
     pub(crate) close: Option<Closing>,
+    /// It carried at least one NEW_CID.
+    pub(crate) new_cids: bool,
+    /// The ticket of a REDIRECT.
+    pub(crate) redirect: Option<&'p [u8]>,
 }
 
 /// The content of a CLOSE frame.
@@ -39,13 +43,13 @@ impl Connection {
     /// # Errors
     /// [`Violation`]: the peer broke the protocol. `Malformed` and `ImpossibleAck` are found before anything but the
     /// liveness timers has changed; the packet is then not acknowledged.
-    pub(crate) fn receive(
+    pub(crate) fn receive<'p>(
         &mut self,
         now: Instant,
         number: u64,
-        payload: &[u8],
+        payload: &'p [u8],
         at: usize,
-    ) -> Result<Received, Violation> {
+    ) -> Result<Received<'p>, Violation> {
         // 1. The peer lives. After a silence that is news: what waits is not repeated by turns but sent.
         let silent = self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
         self.last_received = Some(now);
@@ -90,7 +94,9 @@ impl Connection {
                 Frame::PathChallenge(data) if !std::mem::replace(&mut challenged, true) => {
                     self.reply(Reply::PathResponse(data));
                 }
-                Frame::Confirm { .. } => received.confirm = true,
+                Frame::Confirm { ticket, .. } => received.confirm = Some(ticket),
+                Frame::NewCid { .. } => received.new_cids = true,
+                Frame::Redirect { ticket } => received.redirect = Some(ticket),
                 Frame::Close { code, reason } => {
                     received.close = Some(Closing { code, reference: reason.first_chunk().copied() });
                 }
@@ -98,9 +104,7 @@ impl Connection {
                 | Frame::Ping
                 | Frame::Window { lane: Some(_), .. }
                 | Frame::PathChallenge(_)
-                | Frame::PathResponse(_)
-                | Frame::NewCid { .. }
-                | Frame::Redirect { .. } => {}
+                | Frame::PathResponse(_) => {}
             }
         }
         self.seen.note(number);
@@ -116,7 +120,7 @@ impl Connection {
         let unneeded = after.parity_unneeded.saturating_sub(before.parity_unneeded);
         let new = messages == 0 || again + unneeded < messages;
         self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
-        if received.confirm {
+        if received.confirm.is_some() {
             self.acks.hurry(now);
         }
         Ok(received)

@@ -2,6 +2,7 @@
 //! contract of sending, lending and leaving for plain and sealed sessions alike. It must not know keys, frames or
 //! timers; the buffer that a message is lent from is never written while the loan lasts.
 
+mod client;
 mod core;
 mod receiving;
 #[cfg(test)]

@@ -10,19 +10,21 @@ use rand_core::TryCryptoRng;
 use super::{
     Agreed, Credentials, Failure,
     half_open::Stage,
-    messages::{self, MAX_PAYLOAD, NoiseBytes},
+    messages::{self, MAX_PAYLOAD, NoiseBytes, PACKET_OVERHEAD},
     seal::Prefix,
 };
 use crate::{
     config::Config,
-    connection::Negotiated,
+    connection::{BASE_DATAGRAM, Negotiated},
     crypto::{self, Channel, EnvelopeKeys, Handshake, NoiseError, Prologue, PublicKey, Side},
     error::{ConfigError, Dropped},
-    wire::frame::CID_LEN,
+    wire::frame::{CID_LEN, MAX_TICKET},
 };
 
 /// Longest route, in bytes.
 pub(crate) const MAX_ROUTE: usize = 20;
+/// Bytes of CONFIRM before a ticket: type, no id, the ticket's length.
+const CONFIRM_HEAD: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Local {
@@ -30,6 +32,8 @@ pub(super) struct Local {
     pub(super) credentials: Credentials,
     prologue: Prologue,
     pub(super) envelope: EnvelopeKeys,
+    /// The route, which stands before everything that a client sends to its server.
+    pub(super) front: Prefix,
 }
 
 /// What reading the first message gave.
@@ -44,6 +48,9 @@ pub(super) struct Candidate {
 pub(super) struct LastRead {
     pub(super) noise: Handshake,
     negotiated: Negotiated,
+    /// The id by which the peer wants to be addressed, and what therefore stands before our packets.
+    cid: Option<[u8; CID_LEN]>,
+    prefix: Prefix,
 }
 
 /// Our message 2 and what we wait for after it.
@@ -61,16 +68,19 @@ impl Local {
         route: &[u8],
     ) -> Result<Self, ConfigError> {
         let too_long = |field, len: usize, max| ConfigError { field, given: len as u64, min: 0, max };
-        if route.len() > MAX_ROUTE {
-            return Err(too_long("route", route.len(), MAX_ROUTE as u64));
-        }
+        // INIT comes behind the route, and has to fit the largest datagram all the same.
+        let spare = config.max_datagram_bytes.saturating_sub(config.handshake_bytes);
+        let longest = MAX_ROUTE.min(spare.into());
+        let front = Prefix::new(route, &[]).filter(|_| route.len() <= longest);
+        let front = front.ok_or(too_long("route", route.len(), longest as u64))?;
+        check_ticket(&credentials, config, route.len())?;
         let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, route).ok_or(too_long(
             "app_id",
             config.app_id.len(),
             32,
         ))?;
         let envelope = credentials.envelope_keys(&config.app_id);
-        Ok(Self { config: Arc::clone(config), credentials, prologue, envelope })
+        Ok(Self { config: Arc::clone(config), credentials, prologue, envelope, front })
     }
 
     fn new_noise(&self, side: Side) -> Result<Handshake, NoiseError> {
@@ -126,7 +136,7 @@ impl Local {
         let response_id = crypto::hash(&[response.as_bytes()]);
         let stage = match negotiated {
             Some(negotiated) => {
-                let agreed = agree(noise, Side::Responder, id, negotiated, Prefix::default());
+                let agreed = agree(noise, Side::Responder, id, negotiated, (None, Prefix::default()));
                 Stage::AwaitsPacket(Box::new(agreed.map_err(failure)?))
             }
             None => Stage::AwaitsFin(Box::new(noise)),
@@ -139,8 +149,17 @@ impl Local {
         let mut payload = [0; MAX_PAYLOAD];
         let (noise, len) = attempt.read(message, &mut payload).map_err(|_| Dropped::Handshake)?;
         let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-        let negotiated = messages::read_answer(&self.config, payload)?;
-        Ok(LastRead { noise, negotiated })
+        let (mut negotiated, cid) = messages::read_answer(&self.config, payload)?;
+        let prefix =
+            Prefix::new(self.front.as_bytes(), cid.as_ref().map_or(&[][..], <[u8; CID_LEN]>::as_slice))
+                .ok_or(Dropped::Handshake)?;
+        negotiated.overhead += prefix.len();
+        // A peer with so small datagrams would never hear the whole of CONFIRM.
+        let most = usize::from(negotiated.max_datagram.min(BASE_DATAGRAM));
+        if negotiated.overhead + CONFIRM_HEAD + self.credentials.ticket().len() > most {
+            return Err(Dropped::Handshake);
+        }
+        Ok(LastRead { noise, negotiated, cid, prefix })
     }
 
     /// The initiator's last step: FIN where the pattern has one, and the keys.
@@ -150,7 +169,7 @@ impl Local {
         id: [u8; 32],
         answer: LastRead,
     ) -> Result<(Agreed, Option<NoiseBytes>), Failure> {
-        let LastRead { mut noise, negotiated } = answer;
+        let LastRead { mut noise, negotiated, cid, prefix } = answer;
         let mut fin = None;
         if !noise.is_finished() {
             let mut payload = [0; MAX_PAYLOAD];
@@ -158,7 +177,7 @@ impl Local {
             let payload = payload.get(..len).ok_or(Failure::Room)?;
             fin = Some(NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?);
         }
-        let agreed = agree(noise, Side::Initiator, id, negotiated, Prefix::default()).map_err(failure)?;
+        let agreed = agree(noise, Side::Initiator, id, negotiated, (cid, prefix)).map_err(failure)?;
         Ok((agreed, fin))
     }
 
@@ -168,14 +187,29 @@ impl Local {
         let (noise, len) = answered.read(message, &mut payload).map_err(|_| Dropped::Handshake)?;
         let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
         let negotiated = messages::read_hello(&self.config, payload)?;
-        Ok(LastRead { noise, negotiated })
+        Ok(LastRead { noise, negotiated, cid: None, prefix: Prefix::default() })
     }
 
     /// The responder's keys after message 3.
     pub(super) fn agreed(id: [u8; 32], fin: LastRead) -> Result<Agreed, Dropped> {
-        let LastRead { noise, negotiated } = fin;
-        agree(noise, Side::Responder, id, negotiated, Prefix::default()).map_err(|_| Dropped::Handshake)
+        let LastRead { noise, negotiated, cid, prefix } = fin;
+        agree(noise, Side::Responder, id, negotiated, (cid, prefix)).map_err(|_| Dropped::Handshake)
     }
+}
+
+/// Whether CONFIRM with this ticket fits a datagram that every path takes.
+pub(super) fn check_ticket(
+    credentials: &Credentials,
+    config: &Config,
+    route: usize,
+) -> Result<(), ConfigError> {
+    let head = route + CID_LEN + PACKET_OVERHEAD + CONFIRM_HEAD;
+    let max = MAX_TICKET.min(usize::from(config.max_datagram_bytes.min(BASE_DATAGRAM)).saturating_sub(head));
+    let given = credentials.ticket().len();
+    if given <= max {
+        return Ok(());
+    }
+    Err(ConfigError { field: "ticket", given: given as u64, min: 0, max: max as u64 })
 }
 
 fn agree(
@@ -183,11 +217,11 @@ fn agree(
     side: Side,
     init: [u8; 32],
     negotiated: Negotiated,
-    prefix: Prefix,
+    (cid, prefix): (Option<[u8; CID_LEN]>, Prefix),
 ) -> Result<Agreed, NoiseError> {
     let peer = noise.remote_static();
     let channel = Channel::derive(noise.split()?, side);
-    Ok(Agreed { channel, side, peer, init, negotiated, prefix })
+    Ok(Agreed { channel, side, peer, init, negotiated, cid, prefix })
 }
 
 fn failure(error: NoiseError) -> Failure {

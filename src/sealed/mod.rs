@@ -5,6 +5,8 @@
 
 mod budget;
 mod chance;
+mod cids;
+mod client;
 mod dial;
 mod half_open;
 mod handshake;
@@ -33,7 +35,7 @@ use rand_core::TryCryptoRng;
 
 pub(crate) use self::listener::NoListener;
 use self::{
-    budget::{Bucket, OwnAttempts},
+    budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},
     half_open::Table,
     live::Live,
@@ -53,7 +55,7 @@ use crate::{
     error::{CloseReason, ConfigError, ConnectError},
     event::Event,
     stats::Drops,
-    wire::plain::Checksum,
+    wire::{frame::CID_LEN, plain::Checksum},
 };
 
 /// Codes of CLOSE from here on are the protocol's own; an application's code is cut down below. PROTOCOL.md, "Close".
@@ -86,7 +88,9 @@ struct Agreed {
     /// BLAKE2s of the Noise message 1.
     init: [u8; 32],
     negotiated: Negotiated,
-    /// What stands before the packets that we send.
+    /// The id by which a server wants to be addressed.
+    cid: Option<[u8; CID_LEN]>,
+    /// What stands before the packets that we send: route and id.
     prefix: Prefix,
 }
 
@@ -134,6 +138,8 @@ pub struct Sealed {
     drops: Drops,
     /// A datagram with the checksum of a plain endpoint came while nothing opened.
     plain_seen: bool,
+    /// What the peer may still ask of us.
+    redirects: Redirects,
     last_call: Instant,
 }
 
@@ -148,8 +154,10 @@ impl Sealed {
     pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         let config = Arc::new(config);
+        let route = credentials.route_of_client()?;
+        let route = route.to_vec();
         Ok(Self {
-            local: Local::new(credentials, &config, &[])?,
+            local: Local::new(credentials, &config, &route)?,
             checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),
             live: None,
@@ -168,6 +176,7 @@ impl Sealed {
             events: VecDeque::new(),
             drops: Drops::default(),
             plain_seen: false,
+            redirects: Redirects::default(),
             last_call: now,
             config,
         })

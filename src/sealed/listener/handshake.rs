@@ -114,15 +114,21 @@ impl Listener {
     ) -> Result<(), Dropped> {
         let entry = self.half_open.find_cid(&cid).ok_or(Dropped::Unopened)?;
         let Stage::AwaitsPacket(agreed) = &mut entry.stage else {
-            return self.handle_fin(now, cid, packet);
+            return self.handle_fin(now, cid, prefix, packet);
         };
         let number = open_packet(&mut agreed.channel.open, now, NO_EPOCH, prefix, packet)?;
         let proven = entry.proves(from);
         self.confirmed(now, rng, (from, proven), (number, cid), packet)
     }
 
-    fn handle_fin(&mut self, now: Instant, cid: Cid, envelope: &mut [u8]) -> Result<(), Dropped> {
-        let opened = messages::open(&self.local.envelope, Side::Initiator, &self.server.route, envelope);
+    fn handle_fin(
+        &mut self,
+        now: Instant,
+        cid: Cid,
+        prefix: &[u8],
+        envelope: &mut [u8],
+    ) -> Result<(), Dropped> {
+        let opened = messages::open(&self.local.envelope, Side::Initiator, prefix, envelope);
         let body: Body<'_> = opened.ok_or(Dropped::Unopened)??;
         if body.kind != Kind::Fin {
             return Err(Dropped::Handshake);

@@ -70,15 +70,7 @@ impl Listener {
                     (to, Body { kind: Kind::Resp, cookie: zero, reference, noise }, size)
                 }
             };
-            let len = messages::seal(
-                &self.local.envelope,
-                rng,
-                Side::Responder,
-                &self.server.route,
-                &body,
-                size,
-                out,
-            )?;
+            let len = messages::seal(&self.local.envelope, rng, Side::Responder, &[], &body, size, out)?;
             return Ok(Some((len, to)));
         }
         Ok(None)
