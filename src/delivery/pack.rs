@@ -80,7 +80,7 @@ impl SendQueue {
             self.drain.on_packed(now, bytes, self.unsent_messages > 0);
         }
         self.pack_repeats(&mut packet);
-        self.parities = self.parities.saturating_add(packet.packed.parities.into());
+        self.parities = self.parities.saturating_add(packet.packed.parities);
         packet.packed
     }
 
