@@ -23,7 +23,7 @@ use crate::{
         ack::Acks,
         rate::RateControl,
         recovery::SentPackets,
-        recv::{Handle, Ready, RecvLimits, RecvQueue, Tally},
+        recv::{Handle, Ready, RecvLimits, RecvQueue},
         send::SendQueue,
     },
     stats::{self, Packets, Stats},
@@ -99,7 +99,8 @@ pub(crate) struct Connection {
     /// What came in, as packet numbers tell it.
     seen: stats::Seen,
     /// What earlier sessions counted.
-    received_before: Tally,
+    stale_before: u64,
+    duplicates_before: u64,
 }
 
 impl Connection {
@@ -128,7 +129,8 @@ impl Connection {
             refused: Vec::new(),
             busy_at: None,
             seen: stats::Seen::default(),
-            received_before: Tally::default(),
+            stale_before: 0,
+            duplicates_before: 0,
         }
     }
 
@@ -149,9 +151,13 @@ impl Connection {
 
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
-        self.received_before = self.received();
+        let before = self.recv.counters();
+        self.stale_before = self.stale_before.saturating_add(before.stale);
+        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
-        self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
+        let limits = Self::recv_limits(&self.config, max_message, negotiated.max_fragments);
+        let mut before = std::mem::replace(&mut self.recv, RecvQueue::new(limits));
+        self.recv.inherit_parities(&mut before);
         self.acks = Acks::default();
         self.sent = self.sent.anew(&self.config, first_number);
         self.rate = RateControl::new(&self.config);
@@ -332,11 +338,6 @@ impl Connection {
         packets
     }
 
-    /// What became of messages that came in, over all sessions.
-    fn received(&self) -> Tally {
-        self.received_before.plus(&self.recv.counters())
-    }
-
     /// Bytes per second that the session may send at present; `None` before it is known.
     pub(super) fn long_run_rate(&self) -> Option<u64> {
         let rtt = &self.sent.rtt;
@@ -345,15 +346,14 @@ impl Connection {
 
     /// Adds what only the connection knows.
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
-        let received = self.received();
+        let received = self.recv.counters();
         stats.resends = self.send.resent_parts;
         stats.spurious_resends = self.send.needless;
         stats.late_acks = self.send.late_acks();
-        stats.stale_messages = received.stale;
-        stats.duplicate_messages = received.duplicates;
-        stats.parities_sent = self.send.parities;
-        stats.restored_pieces = received.restored;
-        stats.unneeded_parities = received.parity_unneeded;
+        stats.stale_messages = self.stale_before.saturating_add(received.stale);
+        stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
+        stats.parities_sent = self.send.parities.into();
+        (stats.restored_pieces, stats.unneeded_parities) = self.recv.parity_counts();
         stats.flight_bytes = self.sent.flight_bytes() as u64;
         stats.queued_bytes = self.send.queued_bytes() as u64;
         stats.queued_messages = self.send.queued_messages() as u64;

@@ -59,7 +59,7 @@ impl Connection {
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received::default();
-        let before = self.recv.counters();
+        let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
         let (mut eliciting, mut challenged, mut messages) = (false, false, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
@@ -112,12 +112,11 @@ impl Connection {
             self.send.hurry_repeats(bound);
         }
         // 4. Only what was taken is acknowledged. What comes a second time says that acknowledgements are lost.
-        let after = self.recv.counters();
-        let again = after.duplicates.saturating_sub(before.duplicates);
+        let again = self.recv.counters().duplicates.saturating_sub(duplicates);
         if again > 0 {
             self.acks.expect_loss(now);
         }
-        let unneeded = after.parity_unneeded.saturating_sub(before.parity_unneeded);
+        let unneeded = self.recv.parity_counts().1.saturating_sub(unneeded);
         let new = messages == 0 || again + unneeded < messages;
         self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
         if received.confirm.is_some() {

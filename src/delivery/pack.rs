@@ -77,7 +77,7 @@ impl SendQueue {
             }
         }
         self.pack_repeats(&mut packet);
-        self.parities = self.parities.saturating_add(packet.packed.parities.into());
+        self.parities = self.parities.saturating_add(packet.packed.parities);
         packet.packed
     }
 

@@ -74,7 +74,7 @@ pub(crate) struct SendQueue {
     /// Parts sent again.
     pub(crate) resent_parts: u64,
     /// Parities sent.
-    pub(crate) parities: u64,
+    pub(crate) parities: u32,
 }
 
 /// Bytes that a frame's head costs about, to guess when a datagram is full.

@@ -99,9 +99,11 @@ impl RecvQueue {
         }
         let lane = self.lanes.open(frame.lane);
         if lane.knows_id(id) {
-            let restored = self.restored.as_ref().is_some_and(|some| some.has((frame.lane, id)));
-            self.counters.parity_unneeded += u64::from(restored);
-            self.counters.duplicates += u64::from(!restored);
+            if self.parities.as_ref().is_some_and(|parities| parities.has((frame.lane, id))) {
+                self.count_unneeded();
+            } else {
+                self.counters.duplicates += 1;
+            }
             return Ok(());
         }
         if matches!(frame.numbers, Numbers::Order { set, .. } if lane.is_stale(set)) {

@@ -29,7 +29,7 @@ use std::{
 use self::{
     fragments::Partial,
     lane::Lanes,
-    parity::Restored,
+    parity::Parities,
     ready::ReadyQueue,
     span::Standing,
     store::{Stage, Store},
@@ -106,31 +106,6 @@ pub(crate) struct RecvCounters {
     pub(crate) skipped: u64,
     /// Messages copied to secondary storage.
     pub(crate) stored: u64,
-    /// Pieces of messages that a parity restored.
-    pub(crate) restored: u64,
-    /// Parities that nothing was missing for, or that could not be kept, and pieces that came when they were restored.
-    pub(crate) parity_unneeded: u64,
-}
-
-/// Of the counters, those that the statistics tell.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) stale: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) restored: u64,
-    pub(crate) parity_unneeded: u64,
-}
-
-impl Tally {
-    /// With the counters of a later session.
-    pub(crate) fn plus(self, more: &RecvCounters) -> Self {
-        Self {
-            stale: self.stale.saturating_add(more.stale),
-            duplicates: self.duplicates.saturating_add(more.duplicates),
-            restored: self.restored.saturating_add(more.restored),
-            parity_unneeded: self.parity_unneeded.saturating_add(more.parity_unneeded),
-        }
-    }
 }
 
 /// The receiving half of a connection.
@@ -145,8 +120,8 @@ pub(crate) struct RecvQueue {
     /// Complete `None` and `Order` messages in storage, oldest first. May name some that are gone.
     kept: OnDemand<VecDeque<Handle>>,
     kept_live: usize,
-    /// Messages that a parity made complete, newest last: the piece that it stood for may still come.
-    restored: Option<Box<Restored>>,
+    /// What parities did; nothing before the first one came.
+    parities: Option<Box<Parities>>,
     unreliable_used: usize,
     delivery_used: usize,
     /// Charges of all `Delivery` messages that left for good.
@@ -167,7 +142,7 @@ impl RecvQueue {
             partials: OnDemand::default(),
             kept: OnDemand::default(),
             kept_live: 0,
-            restored: None,
+            parities: None,
             unreliable_used: 0,
             delivery_used: 0,
             consumed: 0,
@@ -327,10 +302,10 @@ impl RecvQueue {
 
     /// Gives back all memory that is not in use.
     pub(crate) fn shrink(&mut self) {
+        self.rest_parities();
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
         self.kept.rest();
-        self.restored = None;
         self.partials.rest();
         self.ready.shrink(store);
         self.lanes.shrink();

@@ -17,13 +17,18 @@ use crate::{
 /// Messages with parities that are remembered when they are complete, to tell a late piece from a repeated one.
 const REMEMBERED: usize = 16;
 
-/// The names (lane and id) of the last messages with parities that became complete.
+/// What parities did, over all sessions.
 #[derive(Debug, Default)]
-pub(super) struct Restored {
+pub(crate) struct Parities {
+    /// The names (lane and id) of the last messages with parities that became complete.
     names: VecDeque<(u8, u64)>,
+    /// Pieces of messages that were restored.
+    pub(crate) restored: u64,
+    /// Parities that nothing was missing for, or that could not be kept, and pieces that came when they were restored.
+    pub(crate) unneeded: u64,
 }
 
-impl Restored {
+impl Parities {
     pub(super) fn has(&self, name: (u8, u64)) -> bool {
         self.names.contains(&name)
     }
@@ -53,7 +58,7 @@ impl RecvQueue {
         let lane = self.lanes.open(message.lane);
         let stale = matches!(message.numbers, Numbers::Order { set, .. } if lane.is_stale(set));
         if stale || lane.knows_id(id) {
-            self.counters.parity_unneeded += 1;
+            self.count_unneeded();
             return Ok(());
         }
         let known = self.partial(message.lane, id);
@@ -66,7 +71,7 @@ impl RecvQueue {
             },
         };
         if !self.keep_parity(handle, cut, first) {
-            self.counters.parity_unneeded += 1;
+            self.count_unneeded();
             return Ok(());
         }
         if let Some(stored) = self.store.get_mut(handle) {
@@ -111,8 +116,36 @@ impl RecvQueue {
     /// Restores a piece if parity `first` can. True when the message is complete now.
     fn restore(&mut self, handle: Handle, first: u32) -> bool {
         let Some(stored) = self.store.get_mut(handle) else { return false };
-        self.counters.restored += u64::from(stored.restore(first));
-        stored.is_complete()
+        let restored = stored.restore(first);
+        let complete = stored.is_complete();
+        if restored {
+            self.parities.get_or_insert_default().restored += 1;
+        }
+        complete
+    }
+
+    /// Pieces restored, and parities and pieces that were of no use, over all sessions.
+    pub(crate) fn parity_counts(&self) -> (u64, u64) {
+        self.parities.as_ref().map_or((0, 0), |parities| (parities.restored, parities.unneeded))
+    }
+
+    pub(super) fn count_unneeded(&mut self) {
+        self.parities.get_or_insert_default().unneeded += 1;
+    }
+
+    /// Goes on counting where another session ended.
+    pub(crate) fn inherit_parities(&mut self, before: &mut Self) {
+        self.parities = before.parities.take();
+        if let Some(parities) = self.parities.as_mut() {
+            parities.names.clear();
+        }
+    }
+
+    /// Gives back memory that is not in use; what was counted stays.
+    pub(super) fn rest_parities(&mut self) {
+        if let Some(parities) = self.parities.as_mut() {
+            parities.names = VecDeque::new();
+        }
     }
 
     /// The message is complete: its parities go, and it is remembered that there were some.
@@ -120,6 +153,6 @@ impl RecvQueue {
         let Some(stored) = self.store.get_mut(handle).filter(|stored| stored.cut.is_some()) else { return };
         self.unreliable_used = self.unreliable_used.saturating_sub(stored.parity_bytes());
         stored.drop_parities();
-        self.restored.get_or_insert_default().note(name);
+        self.parities.get_or_insert_default().note(name);
     }
 }

@@ -76,11 +76,11 @@ fn any_one_piece_may_be_missing_and_the_parity_may_come_at_any_place() {
                 rig.parity(order(3, 0), 7, &cut, 0, &parity).unwrap();
             }
             assert!(rig.log == [bytes.clone()], "piece {missing} missing, parity at {place}");
-            assert_eq!(rig.queue.counters().restored, 1);
+            assert_eq!(rig.queue.parity_counts().0, 1);
             // What was only late finds its message there, and is no repetition.
             rig.piece(order(3, 0), 7, &bytes, missing);
             rig.parity(order(3, 0), 7, &cut, 0, &parity).unwrap();
-            assert_eq!((rig.log.len(), rig.queue.counters().parity_unneeded), (1, 2));
+            assert_eq!((rig.log.len(), rig.queue.parity_counts().1), (1, 2));
             assert_eq!((rig.queue.counters().duplicates, rig.queue.unreliable_used()), (0, 0));
         }
     }
@@ -98,7 +98,7 @@ fn every_parity_restores_a_piece_of_its_own() {
         rig.parity(Numbers::None, 1, &cut, first, &mixed(&bytes, &cut, first)).unwrap();
     }
     assert!(rig.log == [bytes]);
-    assert_eq!(rig.queue.counters().restored, 3);
+    assert_eq!(rig.queue.parity_counts().0, 3);
 }
 
 #[test]
@@ -151,12 +151,12 @@ fn a_parity_that_cannot_help_is_dropped_and_counted() {
     rig.parity(order(3, 0), 7, &cut, 0, &parity).unwrap();
     // Another cut of the same message.
     rig.parity(order(3, 0), 7, &Cut { size: 300, ..cut }, 0, &[1; 300]).unwrap();
-    assert_eq!(rig.queue.counters().parity_unneeded, 1);
+    assert_eq!(rig.queue.parity_counts().1, 1);
     rig.whole(order(4, 0), "newer").unwrap();
     // The message is stale now, and so is a later one of its set.
     rig.parity(order(3, 0), 7, &cut, 0, &parity).unwrap();
     rig.parity(order(3, 0), 8, &cut, 0, &parity).unwrap();
-    assert_eq!((rig.queue.counters().parity_unneeded, rig.queue.unreliable_used()), (3, 0));
+    assert_eq!((rig.queue.parity_counts().1, rig.queue.unreliable_used()), (3, 0));
     // All that stands under the parity is here.
     let two = Cut { step: 2, ..cut };
     for piece in [0, 2, 4] {
@@ -164,7 +164,7 @@ fn a_parity_that_cannot_help_is_dropped_and_counted() {
     }
     let used = rig.queue.unreliable_used();
     rig.parity(order(5, 0), 9, &two, 0, &mixed(&bytes, &two, 0)).unwrap();
-    assert_eq!((rig.queue.counters().parity_unneeded, rig.queue.unreliable_used()), (4, used));
+    assert_eq!((rig.queue.parity_counts().1, rig.queue.unreliable_used()), (4, used));
     assert_eq!(rig.log.len(), 1);
 }
 
@@ -183,7 +183,7 @@ fn parities_cost_what_they_hold_and_nothing_is_evicted_for_one() {
         let parities = count.min(2) * cut.parity_bytes();
         assert_eq!(rig.queue.unreliable_used(), count * charge + parities);
     }
-    assert_eq!(rig.queue.counters().parity_unneeded, 200);
+    assert_eq!(rig.queue.parity_counts().1, 200);
     assert_eq!(rig.queue.partials.len(), 3);
     rig.wait(2_000);
     rig.queue.expire(rig.now);
