@@ -243,6 +243,11 @@ impl Connection {
         ready
     }
 
+    /// Whether there may be something to yield.
+    pub(crate) fn may_yield(&self) -> bool {
+        self.recv.may_yield()
+    }
+
     pub(crate) fn stored(&self, handle: Handle) -> &[u8] {
         self.recv.bytes(handle)
     }

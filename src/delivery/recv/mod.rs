@@ -176,6 +176,11 @@ impl RecvQueue {
     }
 
     /// The next message for the application. The bytes of a stored one stay until `release`.
+    /// Whether `pop` may give something.
+    pub(crate) fn may_yield(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Ready> {
         let mut turn = self.ready.pop(&self.store)?;
         self.counters.popped += 1;

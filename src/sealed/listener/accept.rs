@@ -143,9 +143,10 @@ impl Listener {
         }
         let undelivered = peer.connection.end_session();
         peer.standing = Standing::Ended { until: now + LINGER };
+        let done = !peer.connection.may_yield();
         self.forget_names(id);
         self.push_event(id, Event::Closed { reason, undelivered });
-        self.reschedule(now, id);
+        if done { self.remove(id) } else { self.reschedule(now, id) }
     }
 
     /// Everything of an ended session was yielded.
