@@ -163,6 +163,7 @@ mod sealed;
 pub mod sim;
 mod socket;
 mod stats;
+mod ticket;
 mod window;
 mod wire;
 
@@ -180,6 +181,10 @@ pub use plain::Plain;
 pub use sealed::{Credentials, Sealed, Trust};
 pub use socket::{MemorySocket, UdpLike, memory_pair};
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
+pub use ticket::{
+    AddressError, AddressRules, Admission, Dialled, RedirectError, Ticket, TicketAddress, TicketBuilder,
+    TicketError, TicketGrant, TicketKey, TicketKeys, TicketProfile, TicketScope,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -14,6 +14,7 @@ mod messages;
 mod profile;
 mod receive;
 mod seal;
+mod ticket;
 mod timers;
 mod transmit;
 
