@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn counted(len: usize) -> Vec<u8> {
-        (0..len).map(|at| (at * 37 % 256) as u8).collect()
+        (0..=u8::MAX).cycle().map(|byte| byte.wrapping_mul(37)).take(len).collect()
     }
 
     #[test]
