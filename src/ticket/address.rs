@@ -30,6 +30,15 @@ pub enum TicketAddress {
 }
 
 impl TicketAddress {
+    /// The address, if it is not a name.
+    #[must_use]
+    pub const fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Name { .. } => None,
+        }
+    }
+
     /// The same place in the one form that a ticket has for it.
     pub(super) fn canonical(self) -> Self {
         match self {

@@ -32,7 +32,7 @@ impl Dialled<'_> {
     /// # Errors
     /// [`RedirectError`] says which rule forbids it. The application may still decide to dial with that ticket itself.
     pub fn may_follow(&self, redirect: &Ticket) -> Result<(), RedirectError> {
-        let is_address = |address: &TicketAddress| matches!(address, TicketAddress::Ip(_));
+        let is_address = |address: &TicketAddress| address.socket_addr().is_some();
         for (fits, error) in [
             (redirect.app_id() == self.app_id, RedirectError::OtherApp),
             (redirect.profile() == self.profile, RedirectError::OtherProfile),

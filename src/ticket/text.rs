@@ -40,13 +40,13 @@ pub(super) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// The value of a character, with what people type for it.
-fn digit(character: u8) -> Option<u8> {
+fn digit(character: char) -> Option<u8> {
     let character = match character.to_ascii_lowercase() {
-        b'o' => b'0',
-        b'i' | b'l' => b'1',
+        'o' => '0',
+        'i' | 'l' => '1',
         other => other,
     };
-    let at = ALPHABET.iter().position(|known| *known == character)?;
+    let at = ALPHABET.iter().position(|known| char::from(*known) == character)?;
     u8::try_from(at).ok()
 }
 
@@ -55,8 +55,8 @@ pub(super) fn read(text: &str) -> Result<Vec<u8>, TicketError> {
     if text.len() > MAX_TEXT {
         return Err(TicketError::TooLong);
     }
-    let mut digits = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(digit);
-    for expected in PREFIX.bytes() {
+    let mut digits = text.chars().filter(|character| !character.is_whitespace()).map(digit);
+    for expected in PREFIX.chars() {
         if digits.next().flatten().is_none_or(|got| Some(got) != digit(expected)) {
             return Err(TicketError::Text);
         }
@@ -120,7 +120,9 @@ mod tests {
         let wrapped: String =
             text.as_bytes().chunks(20).map(|line| format!(" {}\r\n", line.escape_ascii())).collect();
         let typed = text.replace('0', "O").replace('1', "l");
-        for copy in [format!(" \t{text}\r\n"), text.to_uppercase(), wrapped, typed] {
+        for copy in
+            [format!(" \t{text}\r\n"), format!("\u{a0}{text}\u{2003}"), text.to_uppercase(), wrapped, typed]
+        {
             assert_eq!(read(&copy).as_deref(), Ok(&bytes[..]), "{copy}");
         }
     }
