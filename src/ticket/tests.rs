@@ -204,6 +204,13 @@ fn each_part_of_a_public_part_has_one_form() {
     assert_eq!(fault(longer), malformed("public data"), "not the shortest");
     assert_eq!(fault(|bytes| bytes[99] += 1), malformed("public data"));
     assert_eq!(fault(|bytes| bytes.push(0)), malformed("sealed part"), "something follows");
+    // A sealed part that has no room for all that stands in each.
+    let sealed = sealed(&builder(), &grant());
+    let public = builder().build().unwrap().as_bytes().len();
+    for len in 0..24 + 16 + 8 + 1 + 16 {
+        let cut = Ticket::from_bytes(&sealed.as_bytes()[..public + len]);
+        assert_eq!(cut, malformed("sealed part"), "{len}");
+    }
     let whole = builder().build().unwrap();
     for cut in 0..whole.as_bytes().len() {
         assert!(

@@ -142,6 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn bits_that_say_nothing_are_zero() {
+        // 64 bytes end in the middle of a character, 65 at the end of one.
+        let mut text = Text(&counted(60)).to_string();
+        let last = digit(text.pop().unwrap()).unwrap();
+        for bit in 0..3 {
+            let other = char::from(ALPHABET[usize::from(last | 1 << bit)]);
+            assert_eq!(read(&format!("{text}{other}")), Err(TicketError::Checksum));
+        }
+        assert_eq!(read(&format!("{}0", Text(&counted(61)))), Err(TicketError::Checksum));
+    }
+
+    #[test]
     fn other_texts_are_refused() {
         for other in ["", "s", "sg", "sg2abc", "http://x", "é", "sg1abc-def", "sg1u"] {
             assert_eq!(read(other), Err(TicketError::Text), "{other}");
