@@ -32,6 +32,49 @@ const MAX_SENDS: usize = 65_536;
 /// [`poll_event`](Self::poll_event) until it gives `None`, send what you have, then call [`maintain`](Self::maintain);
 /// again when the socket is readable or when the instant that `maintain` returned has come. Whoever wants to join shows
 /// up as [`Event::Join`], and is in when you say so with [`accept`](Self::accept).
+///
+/// ```
+/// use sealgram::{
+///     Config, Credentials, Event, Guarantee, SealedEndpoint, SealedServer, SecretKey, ServerConfig, Trust,
+/// };
+/// use std::net::UdpSocket;
+///
+/// let key = SecretKey::generate()?; // players know its public key beforehand
+/// let credentials = Credentials::server_auth(&key, Trust::Anyone);
+/// let mut server = SealedServer::new(UdpSocket::bind("127.0.0.1:0")?, credentials, ServerConfig::default())?;
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// socket.connect(server.socket().local_addr()?)?;
+/// let own = SecretKey::generate()?;
+/// let credentials = Credentials::client_auth(&own, key.public_key())?;
+/// let mut player = SealedEndpoint::with_credentials(socket, credentials, Config::default())?;
+/// player.connect()?;
+/// player.send_payload(Guarantee::Delivery, b"hello")?;
+///
+/// let echo = loop {
+///     // The server's loop.
+///     while let Some((id, message)) = server.recv() {
+///         let words = message.to_vec();
+///         if let Some(mut peer) = server.peer(id) {
+///             peer.send_payload(Guarantee::Delivery, &words)?;
+///         }
+///     }
+///     while let Some((id, event)) = server.poll_event() {
+///         if let Event::Join { key: Some(key), .. } = event {
+///             println!("{key} joins");
+///             server.accept(id);
+///         }
+///     }
+///     server.maintain();
+///     // The player's loop.
+///     if let Some(message) = player.recv()? {
+///         break message.to_vec();
+///     }
+///     player.maintain()?;
+/// };
+/// assert_eq!(echo, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Server<A, L = Listener> {
     socket: A,
     core: L,
@@ -129,6 +172,12 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
             return None;
         }
         Some(Peer { core: &mut self.core, environment: &mut self.environment, stats: &mut self.stats, id })
+    }
+
+    /// The address that datagrams to this peer go to. It says nothing about who the peer is.
+    #[must_use]
+    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        self.core.address(id)
     }
 
     /// Lets a peer in that asked with [`Event::Join`]; then [`Event::Connected`] follows. `false` if it does not ask any
@@ -242,11 +291,3 @@ impl<A, L: ServerCore> fmt::Debug for Server<A, L> {
     }
 }
 
-/// Where a peer is, for logs; it says nothing about who it is.
-impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
-    /// The address that datagrams to this peer go to.
-    #[must_use]
-    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.core.address(id)
-    }
-}
