@@ -177,7 +177,7 @@ pub use event::Event;
 #[cfg(feature = "sim")]
 pub use os::Environment;
 pub use plain::Plain;
-pub use sealed::{Credentials, Sealed, Trust};
+pub use sealed::{Credentials, Flood, FloodStats, Sealed, Trust};
 pub use socket::{MemorySocket, UdpLike, memory_pair};
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
 

@@ -9,6 +9,8 @@ mod dial;
 mod half_open;
 mod handshake;
 mod life;
+#[cfg_attr(not(test), expect(dead_code, reason = "the server will use it"))]
+mod listener;
 mod live;
 mod messages;
 mod profile;
@@ -29,7 +31,6 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub use self::profile::{Credentials, Trust};
 use self::{
     budget::{Bucket, OwnAttempts},
     dial::{Dial, Phase, Why},
@@ -37,6 +38,10 @@ use self::{
     live::Live,
     profile::Role,
     seal::Prefix,
+};
+pub use self::{
+    listener::{Flood, FloodStats},
+    profile::{Credentials, Trust},
 };
 use crate::{
     config::Config,
