@@ -16,7 +16,7 @@ use crate::{
     endpoint::StartError,
     event::{Event, PeerId},
     os::Environment,
-    sealed::{Credentials, Listener},
+    sealed::{Credentials, FloodStats, Listener},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::{Stats, add},
 };
@@ -96,6 +96,12 @@ pub struct Server<A, L = Listener> {
 pub type SealedServer<A> = Server<A, Listener>;
 
 impl<A: AddressedUdp> SealedServer<A> {
+    /// What strangers were refused so far.
+    #[must_use]
+    pub fn flood_stats(&self) -> FloodStats {
+        self.core.flood_stats()
+    }
+
     /// Makes a server; see [`Credentials`] for the profiles, of which it takes those that answer.
     ///
     /// # Errors
@@ -290,4 +296,3 @@ impl<A, L: ServerCore> fmt::Debug for Server<A, L> {
         f.debug_struct("Server").field("peers", &self.core.len()).finish_non_exhaustive()
     }
 }
-
