@@ -14,6 +14,7 @@ use crate::{
     wire::{
         codec::Writer,
         envelope::{Body, ENVELOPE_HEADROOM, ENVELOPE_TAIL, Kind},
+        frame::CID_LEN,
         hello::{ANSWER_LEN, Answer, Hello, Versions},
     },
 };
@@ -71,10 +72,14 @@ pub(super) fn init_payload(profile: Profile, config: &Config, out: &mut [u8; MAX
 }
 
 /// The payload of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none.
-pub(super) fn answer_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+pub(super) fn answer_payload(
+    config: &Config,
+    cid: Option<[u8; CID_LEN]>,
+    out: &mut [u8; MAX_PAYLOAD],
+) -> usize {
     let mut writer = Writer::new(out);
     // The buffer holds the longest answer, so there is room.
-    let written = Answer { hello: Hello::new(config), cid: None }.write(&mut writer);
+    let written = Answer { hello: Hello::new(config), cid }.write(&mut writer);
     if written.is_ok() { writer.written() } else { 0 }
 }
 

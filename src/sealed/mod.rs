@@ -10,6 +10,7 @@ mod half_open;
 mod handshake;
 mod life;
 mod live;
+mod local;
 mod messages;
 mod profile;
 mod receive;
@@ -35,13 +36,14 @@ use self::{
     dial::{Dial, Phase, Why},
     half_open::Table,
     live::Live,
+    local::Local,
     profile::Role,
     seal::Prefix,
 };
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{self, Channel, EnvelopeKeys, OpenKeys, Prologue, PublicKey, Secret, Side},
+    crypto::{self, Channel, OpenKeys, PublicKey, Secret, Side},
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError},
     event::Event,
@@ -99,9 +101,7 @@ struct Drained {
 /// The sealed side of an endpoint with one peer. Used through [`SealedEndpoint`](crate::SealedEndpoint).
 pub struct Sealed {
     config: Arc<Config>,
-    credentials: Credentials,
-    prologue: Prologue,
-    envelope: EnvelopeKeys,
+    local: Local,
     /// Recognises the datagrams of a plain endpoint.
     checksum: Checksum,
     connection: Connection,
@@ -142,11 +142,8 @@ impl Sealed {
     pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         let config = Arc::new(config);
-        let too_long = ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
-        let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
         Ok(Self {
-            prologue,
-            envelope: credentials.envelope_keys(&config.app_id),
+            local: Local::new(credentials, &config, &[])?,
             checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),
             live: None,
@@ -166,7 +163,6 @@ impl Sealed {
             drops: Drops::default(),
             plain_seen: false,
             last_call: now,
-            credentials,
             config,
         })
     }
@@ -180,7 +176,7 @@ impl Sealed {
         now: Instant,
         rng: &mut R,
     ) -> Result<(), ConnectError> {
-        if self.credentials.role == Role::Responder {
+        if self.local.credentials.role == Role::Responder {
             return Err(ConnectError::RoleIsFixed);
         }
         self.wanted = true;

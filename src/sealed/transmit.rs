@@ -64,7 +64,7 @@ impl Sealed {
         let reference = messages::reference(&entry.id);
         let body = Body { kind: Kind::Resp, cookie: [0; 16], reference, noise: entry.response.as_bytes() };
         let size = self.config.handshake_bytes.into();
-        messages::seal(&self.envelope, rng, Side::Responder, &body, size, out)
+        messages::seal(&self.local.envelope, rng, Side::Responder, &body, size, out)
     }
 
     /// INIT; or FIN and CONFIRM together, as two datagrams.
@@ -80,7 +80,7 @@ impl Sealed {
                 let body =
                     Body { kind: Kind::Init, cookie, reference: [0; 16], noise: attempt.message.as_bytes() };
                 let size = self.config.handshake_bytes.into();
-                messages::seal(&self.envelope, rng, Side::Initiator, &body, size, out)
+                messages::seal(&self.local.envelope, rng, Side::Initiator, &body, size, out)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
                 unconfirmed.tick(now);
@@ -88,7 +88,14 @@ impl Sealed {
                     unconfirmed.fin_due = false;
                     let reference = messages::reference(&unconfirmed.response);
                     let body = Body { kind: Kind::Fin, cookie: [0; 16], reference, noise: fin.as_bytes() };
-                    return messages::seal(&self.envelope, rng, Side::Initiator, &body, FIN_DATAGRAM, out);
+                    return messages::seal(
+                        &self.local.envelope,
+                        rng,
+                        Side::Initiator,
+                        &body,
+                        FIN_DATAGRAM,
+                        out,
+                    );
                 }
                 if !unconfirmed.confirm_due {
                     return Ok(0);

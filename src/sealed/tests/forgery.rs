@@ -125,7 +125,7 @@ fn a_forged_response_does_not_end_the_handshake() {
     };
     for profile in ALL {
         let (_, mut world, to, resp) = stages(profile).remove(1);
-        let keys = &world.peers[0].envelope;
+        let keys = &world.peers[0].local.envelope;
         let mut copy = resp.clone();
         let (reference, noise) = {
             let body = messages::open(keys, Side::Responder, &mut copy).unwrap().unwrap();
@@ -212,7 +212,7 @@ fn a_cookie_is_given_back_at_once_and_only_so_often() {
         wire::envelope::{Body, Kind},
     };
     let (_, mut world, _, init) = stages("client").remove(0);
-    let keys = |world: &World| world.peers[1].credentials.envelope_keys(b"");
+    let keys = |world: &World| world.peers[1].local.credentials.envelope_keys(b"");
     let mut copy = init.clone();
     let noise = messages::open(&keys(&world), Side::Initiator, &mut copy).unwrap().unwrap().noise.to_vec();
     let reference = messages::reference(&crate::crypto::hash(&[&noise]));
