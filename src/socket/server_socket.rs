@@ -46,6 +46,10 @@ pub(super) struct Opening {
     /// Others may have the same port.
     pub(super) shared: bool,
     /// Serves no IPv4.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "elsewhere the system's default is taken as it is")
+    )]
     pub(super) only_six: bool,
 }
 
