@@ -211,7 +211,7 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
         let ids: Vec<_> = self.peers().collect();
         let mut taken = 0;
         for id in ids {
-            let sent = self.peer(id).map(|mut peer| peer.send_payload(options.clone(), bytes));
+            let sent = self.peer(id).map(|mut peer| peer.send_payload(options, bytes));
             taken += usize::from(matches!(sent, Some(Ok(_))));
         }
         taken
