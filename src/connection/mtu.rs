@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Connection;
 use crate::{
-    delivery::recovery::Content,
+    delivery::{rate::RateControl, recovery::Content, rtt::Rtt},
     wire::{
         codec::Writer,
         frame::{self, Frame},
@@ -151,6 +151,19 @@ impl Mtu {
 }
 
 impl Connection {
+    /// Packets take another way from now on, of which nothing is known. What is queued and on its way stays.
+    pub(crate) fn on_new_path(&mut self, may_fragment: bool) {
+        self.may_fragment = may_fragment;
+        let most = if may_fragment { self.mtu.most.min(BASE) } else { self.mtu.most };
+        self.mtu = Mtu::new(most);
+        self.full = false;
+        if self.started {
+            self.capacity = usize::from(self.mtu.size()).saturating_sub(self.overhead);
+        }
+        self.rate = RateControl::new(&self.config);
+        self.sent.rtt = Rtt::new(self.config.initial_rtt);
+    }
+
     /// Writes a packet that carries nothing but its size, if it is time for one and `room` allows it.
     pub(super) fn transmit_mtu_probe(&mut self, now: Instant, number: u64, room: &mut [u8]) -> Option<usize> {
         // Without a round trip nothing would tell when it is lost.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, MAX_REPLIES, Reply};
+use super::{Connection, MAX_REPLIES, Reply, given};
 use crate::{
     delivery::{
         recovery::{Content, Fate},
@@ -18,11 +18,15 @@ use crate::{
 
 /// What a packet says that concerns the session itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Received {
-    /// It carried CONFIRM.
-    pub(crate) confirm: bool,
+pub(crate) struct Received<'p> {
+    /// The ticket of a CONFIRM, which may be empty.
+    pub(crate) confirm: Option<&'p [u8]>,
     /// It carried CLOSE.
     pub(crate) close: Option<Closing>,
+    /// It carried at least one NEW_CID.
+    pub(crate) new_cids: bool,
+    /// The ticket of a REDIRECT.
+    pub(crate) redirect: Option<&'p [u8]>,
 }
 
 /// The content of a CLOSE frame.
@@ -39,13 +43,13 @@ impl Connection {
     /// # Errors
     /// [`Violation`]: the peer broke the protocol. `Malformed` and `ImpossibleAck` are found before anything but the
     /// liveness timers has changed; the packet is then not acknowledged.
-    pub(crate) fn receive(
+    pub(crate) fn receive<'p>(
         &mut self,
         now: Instant,
         number: u64,
-        payload: &[u8],
+        payload: &'p [u8],
         at: usize,
-    ) -> Result<Received, Violation> {
+    ) -> Result<Received<'p>, Violation> {
         // 1. The peer lives. After a silence that is news: what waits is not repeated by turns but sent.
         let silent = self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
         self.last_received = Some(now);
@@ -55,7 +59,7 @@ impl Connection {
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received::default();
-        let duplicates = self.recv.counters().duplicates;
+        let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
         let (mut eliciting, mut challenged, mut messages) = (false, false, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
@@ -69,6 +73,11 @@ impl Connection {
                     self.busy_at = Some(now);
                     messages += 1;
                     self.recv.insert(now, &message, start)?;
+                }
+                Frame::Parity(parity) => {
+                    self.busy_at = Some(now);
+                    messages += 1;
+                    self.recv.insert_parity(now, &parity)?;
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,
                 Frame::Window { lane: None, limit } => self.send.raise_window(limit),
@@ -85,7 +94,9 @@ impl Connection {
                 Frame::PathChallenge(data) if !std::mem::replace(&mut challenged, true) => {
                     self.reply(Reply::PathResponse(data));
                 }
-                Frame::Confirm { .. } => received.confirm = true,
+                Frame::Confirm { ticket, .. } => received.confirm = Some(ticket),
+                Frame::NewCid { .. } => received.new_cids = true,
+                Frame::Redirect { ticket } => received.redirect = Some(ticket),
                 Frame::Close { code, reason } => {
                     received.close = Some(Closing { code, reference: reason.first_chunk().copied() });
                 }
@@ -93,9 +104,7 @@ impl Connection {
                 | Frame::Ping
                 | Frame::Window { lane: Some(_), .. }
                 | Frame::PathChallenge(_)
-                | Frame::PathResponse(_)
-                | Frame::NewCid { .. }
-                | Frame::Redirect { .. } => {}
+                | Frame::PathResponse(_) => {}
             }
         }
         self.seen.note(number);
@@ -107,9 +116,10 @@ impl Connection {
         if again > 0 {
             self.acks.expect_loss(now);
         }
-        let new = messages == 0 || again < messages;
+        let unneeded = self.recv.parity_counts().1.saturating_sub(unneeded);
+        let new = messages == 0 || again + unneeded < messages;
         self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
-        if received.confirm {
+        if received.confirm.is_some() {
             self.acks.hurry(now);
         }
         Ok(received)
@@ -117,12 +127,13 @@ impl Connection {
 
     fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
         let delay = Duration::from_micros(ack.delay_us);
-        let Self { sent, send, acks, window_due, mtu, .. } = self;
+        let Self { sent, send, acks, control, mtu, .. } = self;
         let newly =
             sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
                 (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
-                (Content::Window, Fate::Lost) => *window_due = true,
+                (Content::Window, Fate::Lost) => control.window_due = true,
+                (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
                 (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
                 (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// From so many separate ranges on, an ACK asks to be acknowledged itself, so that old ranges can be forgotten.
-const RANGES_BEFORE_PING: usize = 8;
+const RANGES_BEFORE_PING: usize = 4;
 
 /// A packet with less room left than this is full: a larger one would be of use.
 const FULL: usize = 64;
@@ -32,11 +32,15 @@ impl Connection {
         let ack_due = self.acks.is_due(now, self.flush);
         let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
         let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
-        let open = self.probes > 0
-            || self.rate.may_send(now, self.sent.flight_bytes(), waiting, self.sent.rtt.smoothed());
+        let times = (self.sent.silence(now), self.sent.rtt.smoothed());
+        let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
-        let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
+        let control = self.ping
+            || self.control.window_due
+            || self.probes > 0
+            || !self.replies.is_empty()
+            || self.has_cid_due();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
@@ -61,10 +65,13 @@ impl Connection {
             self.ping |= self.old_ranges_weigh(now);
         }
         // 3. Control.
-        if self.window_due && self.write_window(&mut context, &mut writer) {
+        if self.control.window_due && self.write_window(&mut context, &mut writer) {
             contents += 1;
             eliciting = true;
         }
+        let given = self.write_cids(&mut context, &mut writer);
+        contents += given;
+        eliciting |= given > 0;
         eliciting |= self.write_replies(&mut context, &mut writer);
         // 4. Lost parts, then new messages.
         if open {
@@ -119,7 +126,7 @@ impl Connection {
         let window = Frame::Window { lane: None, limit: self.recv.window_limit() };
         let written = frame::encode(&window, context, writer).is_ok();
         if written {
-            self.window_due = false;
+            self.control.window_due = false;
             self.sent.push_content(Content::Window);
         }
         written

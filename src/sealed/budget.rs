@@ -73,6 +73,37 @@ impl PerSecond {
     }
 }
 
+/// Least time in which three redirects may be heard.
+const THREE_REDIRECTS: Duration = Duration::from_secs(60);
+
+/// Redirects that are heeded: one in a session, three in a minute.
+#[derive(Debug, Default)]
+pub(super) struct Redirects {
+    /// The last three, newest first.
+    last: [Option<Instant>; 3],
+    heard: bool,
+}
+
+impl Redirects {
+    pub(super) fn begin_session(&mut self) {
+        self.heard = false;
+    }
+
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let [_, _, third] = self.last;
+        let many = third.is_some_and(|third| now.saturating_duration_since(third) < THREE_REDIRECTS);
+        if self.heard || many {
+            return false;
+        }
+        self.heard = true;
+        self.last.rotate_right(1);
+        if let Some(newest) = self.last.first_mut() {
+            *newest = Some(now);
+        }
+        true
+    }
+}
+
 /// Failing reads of RESP or FIN that one attempt allows in a second. PROTOCOL.md, "Bounds".
 pub(super) const FAILING_READS: u8 = 16;
 

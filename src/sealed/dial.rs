@@ -176,6 +176,12 @@ impl Attempt {
         false
     }
 
+    /// Our address is another one: INIT leaves from there at once. Cookies are bound to the old address.
+    pub(super) fn moved(&mut self, now: Instant) {
+        self.cookies = Cookies::new(now);
+        self.extra = true;
+    }
+
     /// A COOKIE that answers this attempt: INIT goes out again at once, with it.
     pub(super) fn cookie(&mut self, now: Instant, cookie: [u8; 16]) -> bool {
         let taken = self.cookies.take(now, cookie);
@@ -292,6 +298,14 @@ impl Unconfirmed {
     /// The last flight once more, if it did not leave just before.
     pub(super) fn send_early(&mut self, now: Instant) {
         if self.flown && take_early(&mut self.early, now) {
+            self.fly();
+        }
+    }
+
+    /// Our address is another one: a last flight that has left leaves from there at once.
+    pub(super) fn moved(&mut self, now: Instant) {
+        if self.flown {
+            self.flight_at = now + CONFIRM_EVERY;
             self.fly();
         }
     }

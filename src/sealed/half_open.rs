@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand_core::TryCryptoRng;
 
 use super::{Agreed, Failure, budget::PerSecond, chance::random_below, messages::NoiseBytes};
-use crate::{connection::Negotiated, crypto::Handshake};
+use crate::crypto::Handshake;
 
 /// Life of an entry from its creation; duplicates never extend it (rule 5).
 pub(super) const ENTRY_LIFE: Duration = Duration::from_secs(5);
@@ -34,13 +34,6 @@ pub(super) enum Stage {
     AwaitsFin(Box<Handshake>),
     /// Waits for the first packet.
     AwaitsPacket(Box<Agreed>),
-}
-
-/// What reading the first message gave.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) noise: Handshake,
-    pub(super) negotiated: Option<Negotiated>,
 }
 
 /// All entries, oldest first.

@@ -8,17 +8,16 @@ use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 
 use super::{
-    Agreed, Failure, Sealed,
+    Failure, Sealed,
     budget::{FAILING_READS, PerSecond},
     dial::{Attempt, Dial, Phase, Unconfirmed, Why},
-    half_open::{Candidate, HalfOpen, Stage},
-    messages::{self, MAX_PAYLOAD, NoiseBytes},
+    half_open::{HalfOpen, Stage},
+    local::{Answered, Candidate, Local},
+    messages,
     profile::Role,
-    seal::Prefix,
 };
 use crate::{
-    connection::Negotiated,
-    crypto::{self, Channel, Handshake, NoiseError, PublicKey, Side},
+    crypto::{self, PublicKey, Side},
     error::Dropped,
     wire::envelope::{Body, Kind},
 };
@@ -45,9 +44,9 @@ impl Sealed {
         datagram: &mut [u8],
     ) -> Result<(), Dropped> {
         let len = datagram.len();
-        let answers = self.listening && self.credentials.role != Role::Initiator;
+        let answers = self.listening && self.local.credentials.role != Role::Initiator;
         if answers {
-            if let Some(body) = messages::open(&self.envelope, Side::Initiator, datagram) {
+            if let Some(body) = messages::open(&self.local.envelope, Side::Initiator, &[], datagram) {
                 let body = body?;
                 return match body.kind {
                     // An answer is as long as the shortest INIT, so that nobody gets more bytes than he sent.
@@ -58,7 +57,7 @@ impl Sealed {
             }
         }
         if self.dial.is_some() {
-            if let Some(body) = messages::open(&self.envelope, Side::Responder, datagram) {
+            if let Some(body) = messages::open(&self.local.envelope, Side::Responder, &[], datagram) {
                 let body = body?;
                 return match body.kind {
                     Kind::Cookie => self.handle_cookie(now, &body),
@@ -85,19 +84,10 @@ impl Sealed {
     }
 
     fn write_init<R: TryCryptoRng + ?Sized>(&self, now: Instant, rng: &mut R) -> Result<Attempt, Failure> {
-        let mut noise = self.new_noise(Side::Initiator).map_err(failure)?;
-        let mut payload = [0; MAX_PAYLOAD];
-        let len = messages::init_payload(self.credentials.profile, &self.config, &mut payload);
-        let payload = payload.get(..len).ok_or(Failure::Room)?;
-        let message = NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?;
+        let (noise, message) = self.local.init(rng)?;
         let id = crypto::hash(&[message.as_bytes()]);
         let ephemeral = noise.local_ephemeral().ok_or(Failure::Room)?;
         Ok(Attempt::new(noise, ephemeral, message, id, now, self.config.attempt_timeout))
-    }
-
-    fn new_noise(&self, side: Side) -> Result<Handshake, NoiseError> {
-        let pattern = self.credentials.profile.pattern();
-        Handshake::new(pattern, side, self.prologue.as_bytes(), self.credentials.keys())
     }
 
     /// Rule 1: our own ephemeral key or our own static key from outside is a mirror.
@@ -135,10 +125,13 @@ impl Sealed {
         if known_larger && !self.decides(now, ephemeral, &id) {
             return Ok(());
         }
-        if !self.half_open.has_room(now) || !self.strangers.take(now, self.credentials.profile.init_cost()) {
+        if !self.half_open.has_room(now)
+            || !self.strangers.take(now, self.local.credentials.profile.init_cost())
+        {
             return Err(Dropped::Handshake);
         }
-        let candidate = self.read_init(message)?;
+        let candidate = self.local.read_init(message)?;
+        self.welcome(candidate.noise.remote_static())?;
         if !known_larger && !self.decides(now, ephemeral, &id) {
             return Ok(());
         }
@@ -178,7 +171,7 @@ impl Sealed {
     /// only when it has been silent for long. PROTOCOL.md, "Replacement".
     fn may_replace(&mut self, now: Instant) -> bool {
         let Some(live) = &mut self.live else { return true };
-        if self.credentials.profile.names_initiator() {
+        if self.local.credentials.profile.names_initiator() {
             return true;
         }
         let patience = PROBE_WAIT.max(self.connection.pto() * 3);
@@ -196,26 +189,12 @@ impl Sealed {
         false
     }
 
-    fn read_init(&mut self, message: &[u8]) -> Result<Candidate, Dropped> {
-        let noise = self.new_noise(Side::Responder).map_err(|_| Dropped::Handshake)?;
-        let mut payload = [0; MAX_PAYLOAD];
-        let (noise, len) = noise.read(message, &mut payload).map_err(|_| Dropped::Handshake)?;
-        let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-        let negotiated = messages::read_init(self.credentials.profile, &self.config, payload)?;
-        self.welcome(noise.remote_static())?;
-        Ok(Candidate { noise, negotiated })
-    }
-
     /// Whether this static key, known or just learnt, may become our peer now.
     fn welcome(&mut self, key: Option<PublicKey>) -> Result<(), Dropped> {
         let Some(key) = key else { return Ok(()) };
-        if self.credentials.own() == Some(&key) {
-            return Err(Dropped::Reflected);
-        }
+        self.local.welcome(&key)?;
         // While a session lives, only its own peer may replace it.
-        let stranger = self.live.as_ref().is_some_and(|live| live.peer != Some(key));
-        let known = self.credentials.known_peer() == Some(key);
-        if stranger || !(known || self.credentials.trust.allows(&key)) {
+        if self.live.as_ref().is_some_and(|live| live.peer != Some(key)) {
             return Err(Dropped::Handshake);
         }
         Ok(())
@@ -229,18 +208,7 @@ impl Sealed {
         id: [u8; 32],
         candidate: Candidate,
     ) -> Result<(), Failure> {
-        let Candidate { mut noise, negotiated } = candidate;
-        let mut payload = [0; MAX_PAYLOAD];
-        let len = messages::answer_payload(&self.config, &mut payload);
-        let payload = payload.get(..len).ok_or(Failure::Room)?;
-        let response = NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?;
-        let response_id = crypto::hash(&[response.as_bytes()]);
-        let stage = match negotiated {
-            Some(negotiated) => {
-                Stage::AwaitsPacket(Box::new(agree(noise, Side::Responder, id, negotiated).map_err(failure)?))
-            }
-            None => Stage::AwaitsFin(Box::new(noise)),
-        };
+        let Answered { response, response_id, stage } = self.local.answer(rng, id, candidate, None)?;
         self.half_open.insert(HalfOpen {
             id,
             ephemeral,
@@ -261,19 +229,14 @@ impl Sealed {
         rng: &mut R,
         body: &Body<'_>,
     ) -> Result<(), Dropped> {
-        let (noise, ephemeral, id) = match self.dial.as_mut().map(|dial| &mut dial.phase) {
+        let (answer, ephemeral, id) = match self.dial.as_mut().map(|dial| &mut dial.phase) {
             Some(Phase::Sent(attempt)) => {
                 if !refers(body, &attempt.id) || !attempt.reads.allows(now) {
                     return Err(Dropped::Handshake);
                 }
                 // Counted as failing until it has not failed.
                 attempt.reads.note();
-                let mut payload = [0; MAX_PAYLOAD];
-                let (noise, len) =
-                    attempt.noise.read(body.noise, &mut payload).map_err(|_| Dropped::Handshake)?;
-                let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-                let negotiated = messages::read_answer(&self.config, payload)?;
-                ((noise, negotiated), attempt.ephemeral, attempt.id)
+                (self.local.read_answer(&attempt.noise, body.noise)?, attempt.ephemeral, attempt.id)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
                 // The accepted RESP again: FIN or CONFIRM was lost.
@@ -286,11 +249,10 @@ impl Sealed {
             }
             _ => return Err(Dropped::Handshake),
         };
-        let (noise, negotiated) = noise;
         // In XX the peer's key is new to us: trust is decided before FIN gives our own away.
-        self.welcome(noise.remote_static())?;
+        self.welcome(answer.noise.remote_static())?;
         let response = crypto::hash(&[body.noise]);
-        match self.conclude(rng, noise, id, negotiated) {
+        match self.local.conclude(rng, id, answer) {
             Ok((agreed, fin)) => {
                 let wait = self.ask_once_more(now);
                 let unconfirmed = Unconfirmed::new(agreed, ephemeral, response, fin, (now, wait));
@@ -318,25 +280,6 @@ impl Sealed {
         (self.connection.pto() * 3).clamp(ASK_AT_LEAST, ASK_AT_MOST)
     }
 
-    /// The initiator's last step: FIN where the pattern has one, and the keys.
-    fn conclude<R: TryCryptoRng + ?Sized>(
-        &self,
-        rng: &mut R,
-        mut noise: Handshake,
-        id: [u8; 32],
-        negotiated: Negotiated,
-    ) -> Result<(Agreed, Option<NoiseBytes>), Failure> {
-        let mut fin = None;
-        if !noise.is_finished() {
-            let mut payload = [0; MAX_PAYLOAD];
-            let len = messages::hello_payload(&self.config, &mut payload);
-            let payload = payload.get(..len).ok_or(Failure::Room)?;
-            fin = Some(NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?);
-        }
-        let agreed = agree(noise, Side::Initiator, id, negotiated).map_err(failure)?;
-        Ok((agreed, fin))
-    }
-
     fn handle_fin(&mut self, now: Instant, body: &Body<'_>) -> Result<(), Dropped> {
         let entry = self.half_open.iter_mut().find(|entry| refers(body, &entry.response_id));
         let Some(HalfOpen { id, reads, stage: Stage::AwaitsFin(noise), .. }) = entry else {
@@ -347,12 +290,9 @@ impl Sealed {
         }
         reads.note();
         let id = *id;
-        let mut payload = [0; MAX_PAYLOAD];
-        let (noise, len) = noise.read(body.noise, &mut payload).map_err(|_| Dropped::Handshake)?;
-        let payload = payload.get(..len).ok_or(Dropped::Handshake)?;
-        let negotiated = messages::read_hello(&self.config, payload)?;
-        self.welcome(noise.remote_static())?;
-        let agreed = agree(noise, Side::Responder, id, negotiated).map_err(|_| Dropped::Handshake)?;
+        let fin = self.local.read_fin(noise, body.noise)?;
+        self.welcome(fin.noise.remote_static())?;
+        let agreed = Local::agreed(id, fin)?;
         if let Some(entry) = self.half_open.find(&id) {
             entry.stage = Stage::AwaitsPacket(Box::new(agreed));
         }
@@ -378,17 +318,4 @@ impl Sealed {
 /// Whether the message answers the one with this hash.
 fn refers(body: &Body<'_>, id: &[u8; 32]) -> bool {
     body.reference.ct_eq(&messages::reference(id)).into()
-}
-
-fn agree(noise: Handshake, side: Side, init: [u8; 32], negotiated: Negotiated) -> Result<Agreed, NoiseError> {
-    let peer = noise.remote_static();
-    let channel = Channel::derive(noise.split()?, side);
-    Ok(Agreed { channel, side, peer, init, negotiated, prefix: Prefix::default() })
-}
-
-fn failure(error: NoiseError) -> Failure {
-    match error {
-        NoiseError::Entropy => Failure::Entropy,
-        _ => Failure::Room,
-    }
 }

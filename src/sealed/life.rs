@@ -55,6 +55,7 @@ impl Sealed {
         }
         self.closed = None;
         self.drained = None;
+        self.redirects.begin_session();
         self.connection.start(now, &live.negotiated, live.channel.seal.next_number());
         if let Some((messages, max_bytes)) = self.connection.take_refused() {
             self.push_event(Event::Refused { messages, max_bytes });

@@ -8,13 +8,14 @@ use rand_core::TryCryptoRng;
 use super::{
     Agreed, Failure,
     chance::{jittered, random_below},
+    cids::Cids,
     messages::PACKET_OVERHEAD,
     seal::{Prefix, room, seal_frame, seal_packet},
 };
 use crate::{
     config::{Config, Padding},
     connection::{BASE_DATAGRAM, Connection, Negotiated},
-    crypto::{Channel, PublicKey, Side},
+    crypto::{self, Channel, PublicKey, Secret, Side},
     wire::frame::{Frame, MAX_CLOSE_REASON},
 };
 
@@ -42,6 +43,8 @@ pub(super) struct Live {
     pub(super) negotiated: Negotiated,
     /// What stands before our packets.
     pub(super) prefix: Prefix,
+    /// The ids of the server to which we are a client.
+    pub(super) cids: Option<Box<Cids>>,
     pub(super) violations: u8,
     /// Datagrams that no key opened.
     pub(super) failures: u64,
@@ -87,7 +90,8 @@ impl Live {
         now: Instant,
         rng: &mut R,
     ) -> Result<Self, Failure> {
-        let Agreed { channel, side, peer, init, negotiated, prefix } = agreed;
+        let Agreed { channel, side, peer, init, negotiated, cid, prefix } = agreed;
+        let cids = cid.map(|cid| Cids::new(now, cid, rng)).transpose()?.map(Box::new);
         let first = channel.seal.next_number();
         Ok(Self {
             skip_at: first.saturating_add(random_below(rng, SKIP_FIRST)?.into()),
@@ -98,11 +102,17 @@ impl Live {
             init,
             negotiated,
             prefix,
+            cids,
             violations: 0,
             failures: 0,
             probe: None,
             kept_alive: now,
         })
+    }
+
+    /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
+    pub(super) fn export_key(&self, context: &[u8]) -> Secret<32> {
+        crypto::hmac(self.channel.exporter.as_bytes(), &[b"app", context, &[1]])
     }
 
     /// Counts a violation; whether it was one too many.
@@ -229,6 +239,10 @@ impl Live {
         let written = connection.transmit(now, self.channel.seal.next_number(), room(&self.prefix, out)?);
         if written == 0 {
             return Ok(0);
+        }
+        // All ids have one length, so what was written stays where it is.
+        if let Some(cid) = self.cids.as_mut().map(|cids| cids.next_packet(now, rng)).transpose()?.flatten() {
+            self.prefix = self.prefix.with_cid(cid);
         }
         // Padding must not make it larger than the path is known to take.
         let least = self.prefix.len() + written + PACKET_OVERHEAD;

@@ -14,6 +14,7 @@ use crate::{
     wire::{
         codec::Writer,
         envelope::{Body, ENVELOPE_HEADROOM, ENVELOPE_TAIL, Kind},
+        frame::CID_LEN,
         hello::{ANSWER_LEN, Answer, Hello, Versions},
     },
 };
@@ -71,10 +72,14 @@ pub(super) fn init_payload(profile: Profile, config: &Config, out: &mut [u8; MAX
 }
 
 /// The payload of message 2: `Hello` and the id by which we want to be addressed. Between two endpoints there is none.
-pub(super) fn answer_payload(config: &Config, out: &mut [u8; MAX_PAYLOAD]) -> usize {
+pub(super) fn answer_payload(
+    config: &Config,
+    cid: Option<[u8; CID_LEN]>,
+    out: &mut [u8; MAX_PAYLOAD],
+) -> usize {
     let mut writer = Writer::new(out);
     // The buffer holds the longest answer, so there is room.
-    let written = Answer { hello: Hello::new(config), cid: None }.write(&mut writer);
+    let written = Answer { hello: Hello::new(config), cid }.write(&mut writer);
     if written.is_ok() { writer.written() } else { 0 }
 }
 
@@ -102,12 +107,13 @@ pub(super) fn read_init(
     read_hello(config, payload).map(Some)
 }
 
-/// Reads the payload of message 2. An id in it belongs to a server of many peers; between two endpoints it is refused.
-pub(super) fn read_answer(config: &Config, payload: &[u8]) -> Result<Negotiated, Dropped> {
-    match Answer::from_bytes(payload, config.handshake_bytes) {
-        Ok(Answer { hello, cid: None }) => Ok(negotiate(config, &hello)),
-        _ => Err(Dropped::Handshake),
-    }
+/// Reads the payload of message 2: the limits, and the id by which a server of many peers wants to be addressed.
+pub(super) fn read_answer(
+    config: &Config,
+    payload: &[u8],
+) -> Result<(Negotiated, Option<[u8; CID_LEN]>), Dropped> {
+    let answer = Answer::from_bytes(payload, config.handshake_bytes).map_err(|_| Dropped::Handshake)?;
+    Ok((negotiate(config, &answer.hello), answer.cid))
 }
 
 /// Reads the payload of message 3, or of message 1 where there is no message 3.
@@ -116,34 +122,40 @@ pub(super) fn read_hello(config: &Config, payload: &[u8]) -> Result<Negotiated, 
     Ok(negotiate(config, &hello))
 }
 
-/// Seals one handshake message into the front of `out`, padded to a datagram of `size` bytes.
+/// Seals one handshake message into the front of `out`: `clear`, which stands before the envelope and is bound to it,
+/// then an envelope of `size` bytes. Returns the datagram's length.
 pub(super) fn seal<R: TryCryptoRng + ?Sized>(
     keys: &EnvelopeKeys,
     rng: &mut R,
     from: Side,
+    clear: &[u8],
     body: &Body<'_>,
     size: usize,
     out: &mut [u8],
 ) -> Result<usize, Failure> {
-    let datagram = out.get_mut(..size).ok_or(Failure::Room)?;
+    let len = clear.len().saturating_add(size);
+    let (front, envelope) =
+        out.get_mut(..len).and_then(|out| out.split_at_mut_checked(clear.len())).ok_or(Failure::Room)?;
+    front.copy_from_slice(clear);
     let end = size.saturating_sub(ENVELOPE_TAIL);
-    let plain = datagram.get_mut(ENVELOPE_HEADROOM..end).ok_or(Failure::Room)?;
+    let plain = envelope.get_mut(ENVELOPE_HEADROOM..end).ok_or(Failure::Room)?;
     body.encode(plain).map_err(|_| Failure::Room)?;
-    keys.seal(rng, from, &[], datagram).map_err(|error| match error {
+    keys.seal(rng, from, clear, envelope).map_err(|error| match error {
         EnvelopeError::Entropy => Failure::Entropy,
         EnvelopeError::Length => Failure::Room,
     })?;
-    Ok(size)
+    Ok(len)
 }
 
-/// Opens and decodes a handshake datagram that the side `from` sealed. An envelope of ours without a proper body is
-/// dropped like noise.
+/// Opens and decodes an envelope that the side `from` sealed; `clear` is what stood before it in the datagram. An
+/// envelope of ours without a proper body is dropped like noise.
 pub(super) fn open<'a>(
     keys: &EnvelopeKeys,
     from: Side,
-    datagram: &'a mut [u8],
+    clear: &[u8],
+    envelope: &'a mut [u8],
 ) -> Option<Result<Body<'a>, Dropped>> {
-    let body = keys.open(from, &[], datagram)?;
+    let body = keys.open(from, clear, envelope)?;
     Some(Body::decode(body).map_err(|_| Dropped::Handshake).and_then(|body| {
         let fits = match from {
             Side::Initiator => matches!(body.kind, Kind::Init | Kind::Fin),

@@ -5,17 +5,20 @@
 
 mod budget;
 mod chance;
+mod cids;
+mod client;
 mod dial;
 mod half_open;
 mod handshake;
 mod life;
-#[cfg_attr(not(test), expect(dead_code, reason = "the server will use it"))]
 mod listener;
 mod live;
+mod local;
 mod messages;
 mod profile;
 mod receive;
 mod seal;
+mod ticket;
 mod timers;
 mod transmit;
 
@@ -31,27 +34,29 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(crate) use self::listener::NoListener;
 use self::{
-    budget::{Bucket, OwnAttempts},
+    budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},
     half_open::Table,
     live::Live,
+    local::Local,
     profile::Role,
     seal::Prefix,
 };
 pub use self::{
-    listener::{Flood, FloodStats},
+    listener::{FloodStats, Listener},
     profile::{Credentials, Trust},
 };
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{self, Channel, EnvelopeKeys, OpenKeys, Prologue, PublicKey, Secret, Side},
+    crypto::{Channel, OpenKeys, PublicKey, Secret, Side},
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError},
     event::Event,
     stats::Drops,
-    wire::plain::Checksum,
+    wire::{frame::CID_LEN, plain::Checksum},
 };
 
 /// Codes of CLOSE from here on are the protocol's own; an application's code is cut down below. PROTOCOL.md, "Close".
@@ -59,6 +64,7 @@ const FIRST_OWN_CODE: u16 = 0xff00;
 const CODE_REPLACED: u16 = 0xffff;
 const CODE_VIOLATION: u16 = 0xfffe;
 const CODE_AEAD_LIMIT: u16 = 0xfffd;
+const CODE_FULL: u16 = 0xfffc;
 /// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
 const MAX_EVENTS: usize = 64;
 
@@ -83,7 +89,9 @@ struct Agreed {
     /// BLAKE2s of the Noise message 1.
     init: [u8; 32],
     negotiated: Negotiated,
-    /// What stands before the packets that we send.
+    /// The id by which a server wants to be addressed.
+    cid: Option<[u8; CID_LEN]>,
+    /// What stands before the packets that we send: route and id.
     prefix: Prefix,
 }
 
@@ -104,9 +112,7 @@ struct Drained {
 /// The sealed side of an endpoint with one peer. Used through [`SealedEndpoint`](crate::SealedEndpoint).
 pub struct Sealed {
     config: Arc<Config>,
-    credentials: Credentials,
-    prologue: Prologue,
-    envelope: EnvelopeKeys,
+    local: Local,
     /// Recognises the datagrams of a plain endpoint.
     checksum: Checksum,
     connection: Connection,
@@ -133,6 +139,8 @@ pub struct Sealed {
     drops: Drops,
     /// A datagram with the checksum of a plain endpoint came while nothing opened.
     plain_seen: bool,
+    /// What the peer may still ask of us.
+    redirects: Redirects,
     last_call: Instant,
 }
 
@@ -147,11 +155,10 @@ impl Sealed {
     pub(crate) fn new(credentials: Credentials, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         let config = Arc::new(config);
-        let too_long = ConfigError { field: "app_id", given: config.app_id.len() as u64, min: 0, max: 32 };
-        let prologue = Prologue::new(credentials.profile.byte(), &config.app_id, &[]).ok_or(too_long)?;
+        let route = credentials.route_of_client()?;
+        let route = route.to_vec();
         Ok(Self {
-            prologue,
-            envelope: credentials.envelope_keys(&config.app_id),
+            local: Local::new(credentials, &config, &route)?,
             checksum: Checksum::new(&config.app_id),
             connection: Connection::new(&config),
             live: None,
@@ -170,8 +177,8 @@ impl Sealed {
             events: VecDeque::new(),
             drops: Drops::default(),
             plain_seen: false,
+            redirects: Redirects::default(),
             last_call: now,
-            credentials,
             config,
         })
     }
@@ -185,7 +192,7 @@ impl Sealed {
         now: Instant,
         rng: &mut R,
     ) -> Result<(), ConnectError> {
-        if self.credentials.role == Role::Responder {
+        if self.local.credentials.role == Role::Responder {
             return Err(ConnectError::RoleIsFixed);
         }
         self.wanted = true;
@@ -257,8 +264,7 @@ impl Sealed {
 
     /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
     pub(crate) fn export_key(&self, context: &[u8]) -> Option<Secret<32>> {
-        let live = self.live.as_ref()?;
-        Some(crypto::hmac(live.channel.exporter.as_bytes(), &[b"app", context, &[1]]))
+        self.live.as_ref().map(|live| live.export_key(context))
     }
 
     /// The static key of the peer of the live session.

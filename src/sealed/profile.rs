@@ -3,8 +3,13 @@
 
 use std::fmt;
 
-use crate::crypto::{
-    self, EnvelopeKeys, InvalidKey, Invite, InviteKeys, Keys, Pattern, Psk, PublicKey, Secret, SecretKey,
+use super::local::MAX_ROUTE;
+use crate::{
+    crypto::{
+        self, EnvelopeKeys, InvalidKey, Invite, InviteKeys, Keys, Pattern, Psk, PublicKey, Secret, SecretKey,
+    },
+    error::ConfigError,
+    wire::frame::MAX_TICKET,
 };
 
 /// The profile byte of prologue and envelope key. PROTOCOL.md, "Profiles".
@@ -112,6 +117,8 @@ pub struct Credentials {
     static_static: Option<Secret<32>>,
     envelope_base: Option<Secret<32>>,
     network_key: Option<Secret<32>>,
+    route: Vec<u8>,
+    ticket: Vec<u8>,
     pub(crate) trust: Trust,
 }
 
@@ -139,6 +146,8 @@ impl Credentials {
             static_static: None,
             envelope_base: None,
             network_key: None,
+            route: Vec::new(),
+            ticket: Vec::new(),
             trust: Trust::Anyone,
         }
     }
@@ -270,6 +279,59 @@ impl Credentials {
     pub fn with_network_key(mut self, key: &Psk) -> Self {
         self.network_key = Some(copy(key));
         self
+    }
+
+    /// For a client of a server that is reached by a route: these bytes stand in clear at the front of every datagram
+    /// that it sends, so that a load balancer finds the server. 0 to 20 bytes, by default none; the same as at the server,
+    /// else there is silence. They are public and prove nothing. An end with a route only dials.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the field `route` if it is longer than that.
+    pub fn with_route(mut self, route: &[u8]) -> Result<Self, ConfigError> {
+        if route.len() > MAX_ROUTE {
+            return Err(ConfigError {
+                field: "route",
+                given: route.len() as u64,
+                min: 0,
+                max: MAX_ROUTE as u64,
+            });
+        }
+        self.route = route.to_vec();
+        if !route.is_empty() && self.role == Role::Either {
+            self.role = Role::Initiator;
+        }
+        Ok(self)
+    }
+
+    /// For a client: a ticket to show to the server when the handshake has proven who it is. At most 1,024 bytes; less
+    /// where `max_datagram_bytes` is below 1,076, which is checked when an endpoint is made. None by default.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the field `ticket` if it is longer than that.
+    pub fn with_ticket(mut self, ticket: &[u8]) -> Result<Self, ConfigError> {
+        self.set_ticket(ticket)?;
+        Ok(self)
+    }
+
+    pub(crate) fn set_ticket(&mut self, ticket: &[u8]) -> Result<(), ConfigError> {
+        if ticket.len() > MAX_TICKET {
+            let (given, max) = (ticket.len() as u64, MAX_TICKET as u64);
+            return Err(ConfigError { field: "ticket", given, min: 0, max });
+        }
+        self.ticket = ticket.to_vec();
+        Ok(())
+    }
+
+    pub(crate) fn ticket(&self) -> &[u8] {
+        &self.ticket
+    }
+
+    /// The route of an endpoint with one peer: whoever may answer there has none.
+    pub(crate) fn route_of_client(&self) -> Result<&[u8], ConfigError> {
+        if self.role == Role::Initiator || self.route.is_empty() {
+            return Ok(&self.route);
+        }
+        Err(ConfigError { field: "route", given: self.route.len() as u64, min: 0, max: 0 })
     }
 
     pub(crate) fn keys(&self) -> Keys<'_> {

@@ -7,6 +7,7 @@ use rand_core::TryCryptoRng;
 
 use super::{
     Agreed, CODE_REPLACED, Sealed,
+    client::refusal,
     dial::{Dial, Phase, Why},
     half_open::Stage,
     messages::PACKET_OVERHEAD,
@@ -71,8 +72,13 @@ impl Sealed {
                 }
             }
         }
+        let why = self.dial.as_ref().map(|dial| dial.why);
         if let Some((number, agreed)) = self.open_unconfirmed(now, rng, keep, datagram)? {
-            self.go_live(now, rng, agreed, number, datagram.get(frames).unwrap_or_default());
+            let payload = datagram.get(frames).unwrap_or_default();
+            match refusal(payload).filter(|_| agreed.side == Side::Initiator) {
+                Some(code) => self.refused(now, agreed, why, code),
+                None => self.go_live(now, rng, agreed, number, payload),
+            }
             return Ok(());
         }
         if self.is_drained(now, keep, datagram) {
@@ -144,7 +150,7 @@ impl Sealed {
         let initiator = live.side == Side::Initiator;
         if failures >= limit {
             self.close_for(now, CloseReason::AeadLimit);
-        } else if failures >= limit / 2 && initiator && self.dial.is_none() {
+        } else if failures >= limit / 2 && initiator && self.wanted && self.dial.is_none() {
             self.start_attempt(now, rng, Why::Limit);
         }
     }
@@ -172,6 +178,9 @@ impl Sealed {
     pub(super) fn take_payload(&mut self, now: Instant, number: u64, payload: &[u8]) {
         match self.connection.receive(now, number, payload, WORD_LEN) {
             Ok(received) => {
+                if received.new_cids || received.redirect.is_some() {
+                    self.heed_server(now, payload, received.redirect);
+                }
                 if let Some(closing) = received.close {
                     self.closed_by_peer(now, &closing);
                 }
@@ -180,7 +189,7 @@ impl Sealed {
         }
     }
 
-    fn violated(&mut self, now: Instant, violation: Violation) {
+    pub(super) fn violated(&mut self, now: Instant, violation: Violation) {
         let Some(live) = &mut self.live else { return };
         if live.violated() || violation == Violation::ImpossibleAck {
             self.close_for(now, CloseReason::ProtocolViolation);

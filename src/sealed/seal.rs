@@ -7,7 +7,7 @@ use crate::{
     crypto::{SealError, SealKey, packet::MAX_PREFIX},
     wire::{
         codec::Writer,
-        frame::{self, Frame},
+        frame::{self, CID_LEN, Frame},
         header::WORD_LEN,
         message::Context,
     },
@@ -20,26 +20,35 @@ const TAG_LEN: usize = PACKET_OVERHEAD - WORD_LEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prefix {
     bytes: [u8; MAX_PREFIX],
-    len: usize,
+    len: u8,
 }
 
 impl Prefix {
     /// `None` if the two together are longer than any prefix.
-    #[cfg(test)]
     pub(crate) fn new(route: &[u8], cid: &[u8]) -> Option<Self> {
-        let mut this = Self { bytes: [0; MAX_PREFIX], len: route.len().checked_add(cid.len())? };
-        let (front, back) = this.bytes.get_mut(..this.len)?.split_at_mut_checked(route.len())?;
+        let len = route.len().checked_add(cid.len())?;
+        let mut this = Self { bytes: [0; MAX_PREFIX], len: u8::try_from(len).ok()? };
+        let (front, back) = this.bytes.get_mut(..len)?.split_at_mut_checked(route.len())?;
         front.copy_from_slice(route);
         back.copy_from_slice(cid);
         Some(this)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    /// The same route with another id. A prefix that has none stays as it is.
+    pub(super) fn with_cid(mut self, cid: [u8; CID_LEN]) -> Self {
+        let end = self.len();
+        if let Some(last) = self.bytes.get_mut(..end).and_then(<[u8]>::last_chunk_mut) {
+            *last = cid;
+        }
+        self
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.len
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len()).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.into()
     }
 }
 
@@ -103,6 +112,7 @@ mod tests {
         let prefix = Prefix::new(&[1; 20], &[2; 8]).unwrap();
         assert_eq!(prefix.as_bytes(), [[1; 20].as_slice(), &[2; 8]].concat());
         assert_eq!(Prefix::new(&[1; 21], &[2; 8]), None);
+        assert_eq!(prefix.with_cid([3; 8]), Prefix::new(&[1; 20], &[3; 8]).unwrap());
         assert!(Prefix::default().as_bytes().is_empty());
     }
 

@@ -64,7 +64,7 @@ impl Sealed {
         let reference = messages::reference(&entry.id);
         let body = Body { kind: Kind::Resp, cookie: [0; 16], reference, noise: entry.response.as_bytes() };
         let size = self.config.handshake_bytes.into();
-        messages::seal(&self.envelope, rng, Side::Responder, &body, size, out)
+        messages::seal(&self.local.envelope, rng, Side::Responder, &[], &body, size, out)
     }
 
     /// INIT; or FIN and CONFIRM together, as two datagrams.
@@ -80,7 +80,8 @@ impl Sealed {
                 let body =
                     Body { kind: Kind::Init, cookie, reference: [0; 16], noise: attempt.message.as_bytes() };
                 let size = self.config.handshake_bytes.into();
-                messages::seal(&self.envelope, rng, Side::Initiator, &body, size, out)
+                let route = self.local.front.as_bytes();
+                messages::seal(&self.local.envelope, rng, Side::Initiator, route, &body, size, out)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
                 unconfirmed.tick(now);
@@ -88,14 +89,17 @@ impl Sealed {
                     unconfirmed.fin_due = false;
                     let reference = messages::reference(&unconfirmed.response);
                     let body = Body { kind: Kind::Fin, cookie: [0; 16], reference, noise: fin.as_bytes() };
-                    return messages::seal(&self.envelope, rng, Side::Initiator, &body, FIN_DATAGRAM, out);
+                    let (envelope, size) = (&self.local.envelope, FIN_DATAGRAM);
+                    let front = unconfirmed.agreed.prefix.as_bytes();
+                    return messages::seal(envelope, rng, Side::Initiator, front, &body, size, out);
                 }
                 if !unconfirmed.confirm_due {
                     return Ok(0);
                 }
                 unconfirmed.confirm_due = false;
                 let max = unconfirmed.agreed.negotiated.max_datagram.min(BASE_DATAGRAM);
-                let confirm = Frame::Confirm { cid: None, ticket: &[] };
+                // Nobody asks to be addressed by ids of ours, so CONFIRM names none.
+                let confirm = Frame::Confirm { cid: None, ticket: self.local.credentials.ticket() };
                 seal_frame(
                     &mut unconfirmed.agreed.channel.seal,
                     &unconfirmed.agreed.prefix,

@@ -50,6 +50,11 @@ impl<S> Entry<S> {
         self.admitted.validated
     }
 
+    /// Where the first INIT came from.
+    pub(super) fn from(&self) -> SocketAddr {
+        self.admitted.from
+    }
+
     /// Notes that RESP is about to go there, in answer to an INIT from there.
     pub(super) fn answer_to(&mut self, to: SocketAddr) {
         self.spread |= to != self.admitted.from;
@@ -351,9 +356,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        config::Flood,
         crypto::{self, Handshake, OpenKeys, SealKey},
         sealed::{
-            listener::gate::{CookieSecrets, Flood, Gate},
+            listener::gate::{CookieSecrets, Gate},
             tests::Chance,
         },
     };

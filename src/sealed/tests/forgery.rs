@@ -125,10 +125,10 @@ fn a_forged_response_does_not_end_the_handshake() {
     };
     for profile in ALL {
         let (_, mut world, to, resp) = stages(profile).remove(1);
-        let keys = &world.peers[0].envelope;
+        let keys = &world.peers[0].local.envelope;
         let mut copy = resp.clone();
         let (reference, noise) = {
-            let body = messages::open(keys, Side::Responder, &mut copy).unwrap().unwrap();
+            let body = messages::open(keys, Side::Responder, &[], &mut copy).unwrap().unwrap();
             (body.reference, body.noise.to_vec())
         };
         let mut forgeries = Vec::new();
@@ -137,7 +137,8 @@ fn a_forged_response_does_not_end_the_handshake() {
             noise[position] ^= 0x10;
             let body = Body { kind: Kind::Resp, cookie: [0; 16], reference, noise: &noise };
             let mut out = vec![0; 1_200];
-            messages::seal(keys, &mut super::Chance(1), Side::Responder, &body, 1_200, &mut out).unwrap();
+            messages::seal(keys, &mut super::Chance(1), Side::Responder, &[], &body, 1_200, &mut out)
+                .unwrap();
             forgeries.push(out);
         }
         for (position, forged) in forgeries.iter().enumerate() {
@@ -212,14 +213,16 @@ fn a_cookie_is_given_back_at_once_and_only_so_often() {
         wire::envelope::{Body, Kind},
     };
     let (_, mut world, _, init) = stages("client").remove(0);
-    let keys = |world: &World| world.peers[1].credentials.envelope_keys(b"");
+    let keys = |world: &World| world.peers[1].local.credentials.envelope_keys(b"");
     let mut copy = init.clone();
-    let noise = messages::open(&keys(&world), Side::Initiator, &mut copy).unwrap().unwrap().noise.to_vec();
+    let noise =
+        messages::open(&keys(&world), Side::Initiator, &[], &mut copy).unwrap().unwrap().noise.to_vec();
     let reference = messages::reference(&crate::crypto::hash(&[&noise]));
     let cookie = |world: &World, cookie: u8, reference| {
         let body = Body { kind: Kind::Cookie, cookie: [cookie; 16], reference, noise: &[] };
         let mut out = vec![0; 128];
-        messages::seal(&keys(world), &mut super::Chance(1), Side::Responder, &body, 128, &mut out).unwrap();
+        messages::seal(&keys(world), &mut super::Chance(1), Side::Responder, &[], &body, 128, &mut out)
+            .unwrap();
         out
     };
     let wrong = cookie(&world, 1, [9; 16]);
@@ -233,7 +236,7 @@ fn a_cookie_is_given_back_at_once_and_only_so_often() {
         assert_eq!(answers, usize::from(number <= 4), "cookie {number}");
         if answers == 1 {
             let mut answer = world.sent.last().unwrap().2.clone();
-            let body = messages::open(&keys(&world), Side::Initiator, &mut answer).unwrap().unwrap();
+            let body = messages::open(&keys(&world), Side::Initiator, &[], &mut answer).unwrap().unwrap();
             assert_eq!(body.cookie, [number; 16]);
             assert_eq!(body.noise, noise);
         }

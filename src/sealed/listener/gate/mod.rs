@@ -3,7 +3,6 @@
 //! construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
 
 mod cookie;
-mod limits;
 pub(super) mod replies;
 mod shares;
 mod tokens;
@@ -21,8 +20,6 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub use self::limits::Flood;
-pub(super) use self::shares::Origin;
 use self::{
     cookie::Cookies,
     shares::{Claim, Shares},
@@ -32,8 +29,13 @@ pub(crate) use self::{
     cookie::{COOKIE_LEN, CookieSecrets},
     shares::Share,
 };
+pub(super) use self::{
+    replies::{Replies, Reply},
+    shares::Origin,
+};
 use super::half_open::HalfOpenTable;
 use crate::{
+    config::Flood,
     crypto::{self, EntropyError},
     sealed::profile::MAX_INIT_COST,
 };

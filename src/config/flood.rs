@@ -67,7 +67,7 @@ impl Flood {
     }
 
     /// Sessions that one prefix may hold.
-    pub(super) fn prefix_sessions(&self) -> usize {
+    pub(crate) fn prefix_sessions(&self) -> usize {
         self.sessions_per_prefix.unwrap_or((self.max_sessions / 8).max(64)).min(self.max_sessions)
     }
 }
