@@ -603,7 +603,7 @@ mod tests {
         for seed in 1..20 {
             let mut chance = Chance(seed);
             let mut world = world();
-            for number in 0..500 {
+            for number in 0..500_u32 {
                 match chance.below(8) {
                     0 => world.pass(chance.below(1_500)),
                     1 => {
