@@ -1,14 +1,41 @@
 //! What an endpoint tells its application about the life of the session. Holds no secret: a handshake hash is public.
 //! Events come in the order in which the things happened, and each is told once.
 
+use std::net::SocketAddr;
+
 use crate::crypto::PublicKey;
 use crate::delivery::{MessageId, Outcome};
 use crate::error::CloseReason;
+
+/// Names one peer of a server. No two peers have the same name, also not one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
 
 /// Something happened to the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// Only at a server: somebody has proven that he holds his keys and asks to join. Nothing of his is read, and nothing
+    /// sent to him, before [`accept`](crate::Server::accept); without an answer he is forgotten after
+    /// [`ServerConfig::accept_timeout`](crate::ServerConfig::accept_timeout).
+    Join {
+        /// His static key, where the profile gives him one.
+        key: Option<PublicKey>,
+        /// The ticket that he shows, at most 1,024 bytes, unchecked; empty without one.
+        ticket: Vec<u8>,
+        /// Where he is now. It says nothing about who he is.
+        address: SocketAddr,
+    },
+    /// Only over sockets with addresses: the peer has moved, and has proven that it receives at its new address.
+    PathChanged {
+        /// The address before.
+        from: SocketAddr,
+        /// The address from now on.
+        to: SocketAddr,
+    },
     /// A session is live: the peer has proven that it holds its keys.
     Connected {
         /// The peer's static key, where the profile gives it one. `None` at a plain endpoint.

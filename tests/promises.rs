@@ -270,6 +270,7 @@ promises! {
         config(|config| {
             (config.max_message_bytes, config.max_unreliable_bytes) = (16 << 10, 16 << 10);
             config.receive_window_bytes = 64 << 10;
+            // All of it leaves while the first one is late.
             config.rate = Rate::Off;
         })
     ) |pair| {
@@ -377,6 +378,7 @@ promises! {
         assert!(done);
     }
 
+    // It counts datagrams of one flush, which a rate would spread over several.
     a_thousand_small_messages_leave_in_twenty_datagrams(link(|_| {}), config(|config| config.rate = Rate::Off)) |pair| {
         let before = pair.a.endpoint.stats().datagrams_sent;
         for id in 0..1_000 {

@@ -7,9 +7,9 @@ mod flow;
 
 use std::time::Duration;
 
-use flow::{Flow, Outcome, backlog, floor, play};
+use flow::{Flow, Outcome, backlog, floor, physics, play};
 use sealgram::sim::Jitter;
-use sealgram::{Guarantee, SendOptions};
+use sealgram::{Guarantee, SendOptions, Strategy};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -42,7 +42,41 @@ fn five_percent_of_loss_costs_one_repair() {
 
 #[test]
 fn twenty_percent_of_loss_cost_little_more() {
-    row("loss 20 %", &Flow::new(3, 0.2), 125.0, 3.3);
+    let outcome = row("loss 20 %", &Flow::new(3, 0.2), 125.0, 3.3);
+    assert!(spurious(&outcome) <= 0.04, "{}", spurious(&outcome));
+}
+
+#[test]
+fn lost_acknowledgements_are_not_taken_for_lost_messages() {
+    let mut flow = Flow::new(9, 0.0);
+    flow.back = Some(Flow::new(9, 0.3).link);
+    let outcome = row("30 % of the way back", &flow, 31.0, 2.5);
+    assert!(spurious(&outcome) <= 0.05, "{}", spurious(&outcome));
+}
+
+#[test]
+fn redundancy_asked_for_keeps_its_promise() {
+    let delivery = SendOptions::new(Guarantee::Delivery);
+    for (name, options, loss, p99, wire) in [
+        ("a copy along", delivery.copies(2, Duration::ZERO), 0.05, 48.0, 3.3),
+        ("a copy after 4 ms", delivery.copies(2, 4 * MS), 0.05, 36.0, 4.6),
+        ("critical", Strategy::Critical.options(), 0.2, 45.0, 8.0),
+    ] {
+        let mut flow = Flow::new(10, loss);
+        (flow.options, flow.link.overtake) = (options, false);
+        row(name, &flow, p99, wire);
+    }
+}
+
+#[test]
+fn bursts_of_whole_ticks_cost_little_more_than_they_last() {
+    // The last two depend on few long bursts: they are measured by what the path itself allows.
+    for (loss, ticks, most) in [(0.05, 3.0, 110.0), (0.1, 3.0, 150.0), (0.05, 8.0, 0.0), (0.1, 8.0, 0.0)] {
+        let flow = Flow::slots(2, loss, ticks, 36_000);
+        let allowed = physics(&flow);
+        let most = if most > 0.0 { most } else { allowed * 1.2 + 10.0 };
+        row(&format!("{loss} in {ticks} ticks, {allowed:.0}"), &flow, most, 3.3);
+    }
 }
 
 #[test]
@@ -72,6 +106,21 @@ fn after_a_hole_the_whole_backlog_is_there_within_100_ms() {
             worst = worst.max(took);
         }
         println!("after {hole} ms: {worst:?} at most");
+    }
+}
+
+#[test]
+fn holes_again_and_again_are_made_up_for_as_soon() {
+    for seed in 0..5_u32 {
+        let mut flow = Flow::new(seed.into(), 0.0);
+        flow.messages = 60 * 70;
+        let first = 3_000 * MS + Duration::from_micros(3_333) * seed;
+        flow.holes = (0..4).map(|n| first + 16_000 * MS * n..first + 16_000 * MS * n + 10_000 * MS).collect();
+        let outcome = play(&flow);
+        for hole in &flow.holes {
+            let took = backlog(&outcome, hole).expect("everything comes");
+            assert!(took <= 100 * MS, "the hole at {:?}, seed {seed}: {took:?}", hole.start);
+        }
     }
 }
 
@@ -106,11 +155,10 @@ fn reordering_and_jitter_are_not_taken_for_loss() {
 fn adaptive_redundancy_costs_nothing_without_loss_and_follows_it() {
     let play_at = |loss| {
         let mut flow = Flow::new(3, loss);
-        flow.messages = 9_000;
         flow.options = SendOptions::new(Guarantee::Delivery).adaptive();
         play(&flow)
     };
-    for (loss, p99, wire) in [(0.0, 30.5, 2.0), (0.05, 48.0, 3.4), (0.2, 100.0, 4.7)] {
+    for (loss, p99, wire) in [(0.0, 30.5, 2.0), (0.05, 48.0, 3.2), (0.2, 100.0, 4.5)] {
         let outcome = play_at(loss);
         assert!(outcome.percentile(0.99) <= p99, "loss {loss}: {} ms", outcome.percentile(0.99));
         assert!(outcome.wire_per_payload <= wire, "loss {loss}: {}", outcome.wire_per_payload);

@@ -130,6 +130,9 @@ fn optional_round<U: UdpLike, S: Session>(
         // Replaced at once, so that something is superseded unsent.
         ends[0].send_payload(options.lane(LaneId(2)).slot(tick % 4), &[7; 60])?;
     }
+    let large = SendOptions::new(Guarantee::Order).lane(LaneId(3)).parity();
+    ends[0].send_payload(large, &[7; 4_000])?;
+    ends[0].send_payload(SendOptions::new(Guarantee::Order).lane(LaneId(4)), &[7; 4_000])?;
     ends[0].flush()?;
     for _ in 0..2 {
         clock.advance();
@@ -164,7 +167,7 @@ fn options_allocate_nothing_per_message() -> Result<(), Failure> {
         result = (0..1_000).try_for_each(|tick| optional_round(&clock, &mut ends, tick, &mut counts));
     });
     result?;
-    assert_eq!((counts.0 - warm.0, counts.1 - warm.1), (4_000 + 3_000 + 1_000, 9_000));
+    assert_eq!((counts.0 - warm.0, counts.1 - warm.1), (4_000 + 3_000 + 1_000 + 2_000, 9_000));
     assert_eq!(info.count_total, 0, "{info:?}");
     Ok(())
 }

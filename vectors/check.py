@@ -7,6 +7,7 @@ Shares no code with the crate: what both agree on was understood twice. Run it a
 
 import hashlib
 import hmac as python_hmac
+import ipaddress
 import json
 import pathlib
 import struct
@@ -260,6 +261,57 @@ def check_packets(file):
             secret = expand(secret, b"next")
 
 
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def ticket_address(text):
+    host, port = text.rsplit(":", 1)
+    if host.startswith("["):
+        place = b"\x06" + ipaddress.IPv6Address(host[1:-1]).packed
+    elif host.replace(".", "").isdigit():
+        place = b"\x04" + ipaddress.IPv4Address(host).packed
+    else:
+        place = b"\x01" + short(host.encode())
+    return place + struct.pack("<H", int(port))
+
+
+def short(data):
+    return bytes([len(data)]) + data
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def ticket_text(ticket):
+    data = ticket + blake2s(b"sealgram/1 ticket text", ticket)[:4]
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    return "sg1" + "".join(ALPHABET[int(bits[at:at + 5], 2)] for at in range(0, len(bits), 5))
+
+
+def check_tickets(file):
+    key = bytes.fromhex(file["ticket_key"])
+    for number, frozen in enumerate(file["tickets"]):
+        sealed, data = frozen.get("sealed"), bytes.fromhex(frozen["public_data"])
+        ticket = bytes([1, sealed is not None, frozen["profile_byte"]]) + struct.pack("<Q", frozen["expires"])
+        ticket += short(bytes.fromhex(frozen["app_id"])) + short(bytes.fromhex(frozen["route"]))
+        ticket += bytes([len(frozen["server_keys"])]) + b"".join(map(bytes.fromhex, frozen["server_keys"]))
+        ticket += bytes([len(frozen["addresses"])]) + b"".join(map(ticket_address, frozen["addresses"]))
+        ticket += varint(len(data)) + data
+        if sealed is not None:
+            nonce = bytes.fromhex(sealed["nonce"])
+            grant = bytes.fromhex(sealed["id"]) + struct.pack("<Q", sealed["issued"])
+            grant += short(bytes.fromhex(sealed["player"] or "")) + bytes.fromhex(sealed["user_data"])
+            ticket += nonce + seal_wide(key, nonce, b"sealgram/1 ticket" + ticket, grant)
+        same(f"ticket {number}", ticket, frozen["ticket"])
+        same(f"text of ticket {number}", ticket_text(ticket), frozen["text"])
+
+
 def crc32c(data):
     crc = 0xFFFFFFFF
     for byte in data:
@@ -336,6 +388,18 @@ def read_message(kind, cursor, state):
     return guarantee, lane, number, base, index, name, offset, total, data
 
 
+def read_parity(cursor, state):
+    """One PARITY behind its type: (step, the message frame, the numbers of the pieces under it)."""
+    step, kind = cursor.varint(), cursor.u8()
+    frame = read_message(kind, cursor, state)
+    guarantee, offset, total, size = frame[0], frame[6], frame[7], len(frame[8])
+    count = -(-total // size)
+    pieces = list(range(offset // size, count, step))
+    if guarantee == "Delivery" or offset % size or not offset // size < step or not 2 <= len(pieces) <= 64:
+        raise ValueError("malformed parity")
+    return step, frame, pieces
+
+
 def read_ack(cursor):
     high, delay, more = cursor.varint(), cursor.varint(), cursor.varint()
     low = high - cursor.varint()
@@ -374,6 +438,11 @@ def check_text(text):
         ("Delivery", 5, 0, 0, 0, None, None, None, b"}"),
         ("Delivery", 0, 73, 22, 22, None, 1000, 1002, b"\x01\x02"),
     ])
+    parity = next(line for line in lines if line.startswith("0d 02 b1")).replace("5a .. 5a", "5a " * 128)
+    cursor = Cursor(bytes.fromhex(parity)[1:])
+    step, frame, pieces = read_parity(cursor, {"lane": 0, "last": None})
+    same("PARITY example", (step, frame[:8], pieces, cursor.at == len(cursor.data)),
+         (2, ("Order", 0, 70, 20, None, 9, 128, 600), [1, 3], True))
     ack = next(line for line in lines if line.startswith("02 e8 07"))
     same("ACK example", read_ack(Cursor(bytes.fromhex(ack)[1:])), (800, [(900, 1000), (500, 600), (0, 3)]))
 
@@ -392,6 +461,7 @@ paired = next(entry for entry in handshakes["profiles"] if entry["profile"] == "
 for field, value in packets["session"].items():
     same(field, paired[field], value)
 check_packets(packets)
+check_tickets(json.loads((HERE / "tickets.json").read_text()))
 text = (HERE.parent / "PROTOCOL.md").read_text(encoding="utf-8")
 check_text(text)
 responder = packets["directions"][1]

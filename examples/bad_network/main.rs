@@ -1,5 +1,5 @@
 //! How late messages come on bad networks, and what that costs: 100 bytes at 60 Hz from one end to the other, 25±5 ms
-//! each way, for each network, strategy and guarantee a row.
+//! each way, for each network, strategy and guarantee a row; and states of 4,000 bytes at 20 Hz with and without parity.
 //!
 //! In virtual time, so that ten minutes take a second; `--relay` does the same over real sockets and in real time.
 //! `--svg DIR` draws the table, and a graph of one session with a blackout and a change of address in it.
@@ -19,9 +19,12 @@ use std::thread;
 
 use clap::Parser;
 use measure::{Row, Task};
-use network::{NETWORKS, OTHERS};
+use network::{NETWORKS, Network, OTHERS};
 use sealgram::Guarantee;
 use strategy::{STRATEGIES, Strategy, guarantee_name};
+
+/// Where large states are shown.
+const LARGE_LOSS: f64 = 0.02;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -88,7 +91,7 @@ fn run(args: &Args) -> Outcome<bool> {
     let measure = if args.relay { measure::real } else { measure::simulated };
     if !args.json {
         println!(
-            "network      loss  strategy  guarantee     p50     p99   p99.9     max   wire  \
+            "network      loss  strategy  guarantee bytes     p50     p99   p99.9     max   wire  \
              again needless   delivered     sent"
         );
     }
@@ -148,8 +151,27 @@ fn tasks(args: &Args) -> Vec<Task> {
                 }
             }
         }
+        tasks.extend(large_states(args, network, messages));
     }
     tasks
+}
+
+/// States that need several datagrams, on one network: alone, and with a parity.
+fn large_states(args: &Args, network: Network, messages: u32) -> Vec<Task> {
+    let wanted = |filter: &Option<String>, name: &str| filter.as_deref().is_none_or(|only| only == name);
+    let shown = network.name == "iid" && network.loss == LARGE_LOSS && wanted(&args.guarantee, "order");
+    let strategies = [Strategy::Default, Strategy::Parity].into_iter();
+    let strategies = strategies.filter(|strategy| shown && wanted(&args.strategy, strategy.name()));
+    let task = |strategy| Task {
+        network,
+        strategy,
+        guarantee: Guarantee::Order,
+        messages: messages.min(6_000),
+        rate: 20,
+        bytes: 4_000,
+        seed: args.seed,
+    };
+    strategies.map(task).collect()
 }
 
 fn json(row: &Row) -> serde_json::Value {
@@ -158,6 +180,8 @@ fn json(row: &Row) -> serde_json::Value {
         "loss": row.task.network.loss,
         "strategy": row.task.strategy.name(),
         "guarantee": guarantee_name(row.task.guarantee),
+        "bytes": row.task.bytes,
+        "rate_hz": row.task.rate,
         "p50_ms": row.percentile(0.5),
         "p99_ms": row.percentile(0.99),
         "p999_ms": row.percentile(0.999),
@@ -173,11 +197,12 @@ fn print(row: &Row) {
     let delay = |share| row.percentile(share).map_or("-".to_owned(), |ms| format!("{ms:.1}"));
     let of_messages = |count: u64| count as f64 * 100.0 / f64::from(row.task.messages);
     println!(
-        "{:<11} {:>3.0} %  {:<8}  {:<9} {:>7} {:>7} {:>7} {:>7} {:>6.2} {:>4.1} % {:>6.1} % {:>11} {:>8}",
+        "{:<11} {:>3.0} %  {:<8}  {:<9} {:>5} {:>7} {:>7} {:>7} {:>7} {:>6.2} {:>4.1} % {:>6.1} % {:>11} {:>8}",
         row.task.network.name,
         row.task.network.loss * 100.0,
         row.task.strategy.name(),
         guarantee_name(row.task.guarantee),
+        row.task.bytes,
         delay(0.5),
         delay(0.99),
         delay(0.999),

@@ -17,6 +17,8 @@ pub(crate) enum Strategy {
     Adaptive,
     /// The library's preset: up to four times, 5 ms apart.
     Critical,
+    /// With a parity among the pieces of a large state. For `Order` and `None`.
+    Parity,
 }
 
 pub(crate) const STRATEGIES: [Strategy; 5] =
@@ -30,6 +32,7 @@ impl Strategy {
             Self::Spaced => "spaced",
             Self::Adaptive => "adaptive",
             Self::Critical => "critical",
+            Self::Parity => "parity",
         }
     }
 
@@ -42,6 +45,7 @@ impl Strategy {
             Self::Spaced => plain.copies(2, Duration::from_millis(4)),
             Self::Adaptive => plain.adaptive(),
             Self::Critical => sealgram::Strategy::Critical.options(),
+            Self::Parity => plain.parity(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
 //! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
 
+mod given;
 mod mtu;
 mod receive;
 mod sending;
@@ -55,6 +56,14 @@ enum Reply {
     PathResponse([u8; 8]),
 }
 
+/// Control frames that are sent until they are known to have arrived.
+#[derive(Debug, Default)]
+struct Control {
+    window_due: bool,
+    /// Connection ids that the peer may not have yet.
+    given: Vec<given::Given>,
+}
+
 /// The session of one peer, without its protection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -76,7 +85,7 @@ pub(crate) struct Connection {
     /// The caller lets everything leave, also in datagrams that are not full.
     flush: bool,
     ping: bool,
-    window_due: bool,
+    control: Control,
     /// Probe packets that may leave although the flight is full.
     probes: u32,
     replies: Vec<Reply>,
@@ -111,7 +120,7 @@ impl Connection {
             overhead: 0,
             flush: false,
             ping: false,
-            window_due: false,
+            control: Control::default(),
             probes: 0,
             replies: Vec::new(),
             last_received: None,
@@ -146,7 +155,9 @@ impl Connection {
         self.stale_before = self.stale_before.saturating_add(before.stale);
         self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
-        self.recv = RecvQueue::new(Self::recv_limits(&self.config, max_message, negotiated.max_fragments));
+        let limits = Self::recv_limits(&self.config, max_message, negotiated.max_fragments);
+        let mut before = std::mem::replace(&mut self.recv, RecvQueue::new(limits));
+        self.recv.inherit_parities(&mut before);
         self.acks = Acks::default();
         self.sent = self.sent.anew(&self.config, first_number);
         self.rate = RateControl::new(&self.config);
@@ -161,7 +172,7 @@ impl Connection {
         // PROTOCOL.md, "Flow control": what each side may send before it hears a WINDOW.
         let initial = u64::from(max_message) + MESSAGE_OVERHEAD as u64;
         self.refused = self.send.start((max_message as usize).min(by_fragments), initial);
-        self.window_due = self.recv.window_limit() > initial;
+        self.control.window_due = self.recv.window_limit() > initial;
         self.started = true;
         self.flush = true;
         self.last_received = Some(now);
@@ -176,9 +187,10 @@ impl Connection {
         self.started = false;
         self.flush = false;
         self.ping = false;
-        self.window_due = false;
+        self.control.window_due = false;
         self.probes = 0;
         self.replies.clear();
+        self.control.given.clear();
         self.unanswered = None;
         self.last_ack_ping = None;
         undelivered
@@ -226,9 +238,14 @@ impl Connection {
     pub(crate) fn pop(&mut self) -> Option<Ready> {
         let ready = self.recv.pop();
         if self.started && self.recv.window_update().is_some() {
-            self.window_due = true;
+            self.control.window_due = true;
         }
         ready
+    }
+
+    /// Whether there may be something to yield.
+    pub(crate) fn may_yield(&self) -> bool {
+        self.recv.may_yield()
     }
 
     pub(crate) fn stored(&self, handle: Handle) -> &[u8] {
@@ -326,6 +343,12 @@ impl Connection {
         packets
     }
 
+    /// Bytes per second that the session may send at present; `None` before it is known.
+    pub(super) fn long_run_rate(&self) -> Option<u64> {
+        let rtt = &self.sent.rtt;
+        self.rate.rate(rtt.latest().map(|_| rtt.smoothed()))
+    }
+
     /// Adds what only the connection knows.
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         let received = self.recv.counters();
@@ -334,6 +357,8 @@ impl Connection {
         stats.late_acks = self.send.late_acks();
         stats.stale_messages = self.stale_before.saturating_add(received.stale);
         stats.duplicate_messages = self.duplicates_before.saturating_add(received.duplicates);
+        stats.parities_sent = self.send.parities.into();
+        (stats.restored_pieces, stats.unneeded_parities) = self.recv.parity_counts();
         stats.flight_bytes = self.sent.flight_bytes() as u64;
         stats.queued_bytes = self.send.queued_bytes() as u64;
         stats.queued_messages = self.send.queued_messages() as u64;
@@ -351,11 +376,7 @@ impl Connection {
             variance: rtt.variance(),
             jitter: rtt.jitter(),
         });
-        // Without a rate, a window's worth a round trip.
-        let round_trip = rtt.min().map(|_| rtt.smoothed().max(Duration::from_micros(100)));
-        let flight = self.rate.window() as u64;
-        stats.rate =
-            self.rate.rate(rtt.smoothed()).or_else(|| round_trip.map(|time| stats::per_second(flight, time)));
+        stats.rate = self.long_run_rate();
         stats.queue_time = stats.rate.and_then(|rate| stats::takes(stats.unsent_bytes, rate));
     }
 }

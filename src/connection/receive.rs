@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, MAX_REPLIES, Reply};
+use super::{Connection, MAX_REPLIES, Reply, given};
 use crate::{
     delivery::{
         recovery::{Content, Fate},
@@ -59,7 +59,7 @@ impl Connection {
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received::default();
-        let duplicates = self.recv.counters().duplicates;
+        let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
         let (mut eliciting, mut challenged, mut messages) = (false, false, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
@@ -73,6 +73,11 @@ impl Connection {
                     self.busy_at = Some(now);
                     messages += 1;
                     self.recv.insert(now, &message, start)?;
+                }
+                Frame::Parity(parity) => {
+                    self.busy_at = Some(now);
+                    messages += 1;
+                    self.recv.insert_parity(now, &parity)?;
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack)?,
                 Frame::Window { lane: None, limit } => self.send.raise_window(limit),
@@ -111,7 +116,8 @@ impl Connection {
         if again > 0 {
             self.acks.expect_loss(now);
         }
-        let new = messages == 0 || again < messages;
+        let unneeded = self.recv.parity_counts().1.saturating_sub(unneeded);
+        let new = messages == 0 || again + unneeded < messages;
         self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
         if received.confirm.is_some() {
             self.acks.hurry(now);
@@ -121,12 +127,13 @@ impl Connection {
 
     fn on_ack(&mut self, now: Instant, ack: &AckFrame<'_>) -> Result<(), Violation> {
         let delay = Duration::from_micros(ack.delay_us);
-        let Self { sent, send, acks, window_due, mtu, .. } = self;
+        let Self { sent, send, acks, control, mtu, .. } = self;
         let newly =
             sent.on_ack(now, ack.ranges(), delay, |content, fate, carrier| match (content, fate) {
                 (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
-                (Content::Window, Fate::Lost) => *window_due = true,
+                (Content::Window, Fate::Lost) => control.window_due = true,
+                (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
                 (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
                 (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)

@@ -56,7 +56,7 @@ impl Connection {
     }
 
     pub(crate) fn lane_stats(&self, lane: LaneId) -> LaneStats {
-        self.send.lane_stats(lane.0)
+        self.send.lane_stats(lane.0, self.long_run_rate())
     }
 
     pub(crate) fn can_send(&self, lane: LaneId, len: usize) -> bool {

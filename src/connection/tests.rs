@@ -325,6 +325,7 @@ fn a_set_of_ten_thousand_flows_while_its_first_member_is_missing() {
 
 #[test]
 fn one_hundred_lost_orders_in_a_row_hold_nothing_up() {
+    // All of them leave while the path is blocked.
     let config = Config { rate: crate::config::Rate::Off, ..Config::default() };
     let mut pair = Pair::new(1, CLEAN, &config);
     pair.blocked = true;

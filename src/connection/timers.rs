@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, mtu::Mtu};
+use super::{Connection, Control, given, mtu::Mtu};
 use crate::delivery::{
     recovery::{Carrier, Content, Fate},
     resend::SMALL,
@@ -30,9 +30,9 @@ impl Connection {
             return;
         }
         self.send.tick(now);
-        let Self { sent, send, window_due, mtu, .. } = self;
+        let Self { sent, send, control, mtu, .. } = self;
         let probes = sent.handle_timeout(now, |content, fate, carrier| {
-            give_back(send, window_due, mtu, content, fate, carrier);
+            give_back(send, control, mtu, content, fate, carrier);
         });
         if let Some(bound) = sent.known_until(now) {
             send.hurry_repeats(bound);
@@ -65,20 +65,18 @@ impl Connection {
 
     /// Before a packet is built: the memory of those that nobody acknowledges is bounded.
     pub(super) fn forget_oldest(&mut self, now: Instant) {
-        let Self { sent, send, window_due, mtu, .. } = self;
-        sent.make_room(now, |content, fate, carrier| {
-            give_back(send, window_due, mtu, content, fate, carrier)
-        });
+        let Self { sent, send, control, mtu, .. } = self;
+        sent.make_room(now, |content, fate, carrier| give_back(send, control, mtu, content, fate, carrier));
     }
 
     /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.
     pub(super) fn find_overdue(&mut self, now: Instant) {
-        let Self { sent, send, window_due, mtu, .. } = self;
+        let Self { sent, send, control, mtu, .. } = self;
         sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
         sent.expire(now, SMALL, |content, fate, carrier| {
             // What is repeated by turns anyway stays there.
             if !send.is_repeated(content) {
-                give_back(send, window_due, mtu, content, fate, carrier);
+                give_back(send, control, mtu, content, fate, carrier);
             }
         });
         send.set_pace(now, sent);
@@ -104,7 +102,7 @@ impl Connection {
 /// What a lost packet carried goes back to where it came from.
 fn give_back(
     send: &mut SendQueue,
-    window_due: &mut bool,
+    control: &mut Control,
     mtu: &mut Mtu,
     content: Content,
     fate: Fate,
@@ -112,7 +110,8 @@ fn give_back(
 ) {
     match (content, fate) {
         (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
-        (Content::Window, Fate::Lost) => *window_due = true,
+        (Content::Window, Fate::Lost) => control.window_due = true,
+        (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
         (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
         _ => {}
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// From so many separate ranges on, an ACK asks to be acknowledged itself, so that old ranges can be forgotten.
-const RANGES_BEFORE_PING: usize = 8;
+const RANGES_BEFORE_PING: usize = 4;
 
 /// A packet with less room left than this is full: a larger one would be of use.
 const FULL: usize = 64;
@@ -32,11 +32,11 @@ impl Connection {
         let ack_due = self.acks.is_due(now, self.flush);
         let wanted = self.flush || self.probes > 0 || self.send.unsent_bytes() >= self.capacity;
         let waiting = self.send.has_resends() || (wanted && self.send.has_unsent());
-        let open = self.probes > 0
-            || self.rate.may_send(now, self.sent.flight_bytes(), waiting, self.sent.rtt.smoothed());
+        let times = (self.sent.silence(now), self.sent.rtt.smoothed());
+        let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
-        let control = self.ping || self.window_due || self.probes > 0 || !self.replies.is_empty();
+        let control = self.has_control();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
@@ -52,7 +52,6 @@ impl Connection {
         let mut writer = Writer::new(room.get_mut(..len).unwrap_or_default());
         let mut context = Context::default();
         let mut contents = 0;
-        let mut eliciting = false;
         // 2. Acknowledgements go first: they never wait, and they ride on whatever leaves.
         let acked = if self.acks.is_pending() { self.acks.write(now, &mut writer) } else { Ok(None) };
         if let Ok(Some(largest)) = acked {
@@ -61,11 +60,9 @@ impl Connection {
             self.ping |= self.old_ranges_weigh(now);
         }
         // 3. Control.
-        if self.window_due && self.write_window(&mut context, &mut writer) {
-            contents += 1;
-            eliciting = true;
-        }
-        eliciting |= self.write_replies(&mut context, &mut writer);
+        let (noted, asks) = self.write_control(&mut context, &mut writer);
+        contents += noted;
+        let mut eliciting = asks;
         // 4. Lost parts, then new messages.
         if open {
             let packed =
@@ -98,6 +95,19 @@ impl Connection {
         written
     }
 
+    fn has_control(&self) -> bool {
+        let asked = self.ping || self.probes > 0;
+        asked || self.control.window_due || self.has_cid_due() || !self.replies.is_empty()
+    }
+
+    /// How many contents were noted, and whether anything was written.
+    fn write_control(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> (u32, bool) {
+        let window = self.control.window_due && self.write_window(context, writer);
+        let noted = u32::from(window) + self.write_cids(context, writer);
+        let replied = self.write_replies(context, writer);
+        (noted, noted > 0 || replied)
+    }
+
     fn write_replies(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {
         let mut any = false;
         while let Some(&reply) = self.replies.last() {
@@ -119,7 +129,7 @@ impl Connection {
         let window = Frame::Window { lane: None, limit: self.recv.window_limit() };
         let written = frame::encode(&window, context, writer).is_ok();
         if written {
-            self.window_due = false;
+            self.control.window_due = false;
             self.sent.push_content(Content::Window);
         }
         written

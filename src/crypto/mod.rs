@@ -17,7 +17,7 @@ pub(crate) mod pattern;
 pub(crate) mod schedule;
 mod secret;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod vectors;
 
@@ -31,7 +31,7 @@ pub(crate) use packet::{OpenKeys, SealError, SealKey};
 pub(crate) use pattern::Pattern;
 pub(crate) use schedule::Channel;
 pub use secret::EntropyError;
-pub(crate) use secret::{Secret, hash, hmac, random};
+pub(crate) use secret::{Secret, hash, hmac, keyed_hash, random, random_secret};
 
 /// Who sent the first handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

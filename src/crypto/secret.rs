@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use blake2::{Blake2s256, Digest};
+use blake2::{Blake2s256, Blake2sMac, Digest, digest::consts::U16};
 use hmac::{KeyInit, Mac, SimpleHmac};
 use rand_core::TryCryptoRng;
 #[cfg(test)]
@@ -111,6 +111,15 @@ pub(crate) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret<32> {
     Secret::take(&mut tag)
 }
 
+/// Keyed BLAKE2s with 16 bytes of output (RFC 7693) of the parts, one after another.
+pub(crate) fn keyed_hash(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 16] {
+    let mut mac = Blake2sMac::<U16>::new(key.into());
+    for part in parts {
+        Mac::update(&mut mac, part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +136,14 @@ mod tests {
         let inner = hash(&[&pad(0x36), b"message"]);
         let expected = hash(&[&pad(0x5c), &inner]);
         assert_eq!(hmac(&key, &[b"mess", b"age"]).as_bytes(), &expected);
+    }
+
+    #[test]
+    fn a_keyed_hash_is_blake2s_with_its_key_and_length_as_parameters() {
+        // Python, `hashlib.blake2s(b"abc", key=bytes(range(32)), digest_size=16)`.
+        let mut key = [0; 32];
+        key.iter_mut().zip(0..).for_each(|(byte, at)| *byte = at);
+        assert_eq!(keyed_hash(&key, &[b"a", b"bc"]).as_slice(), unhex("61ba5f165c194692e09d12520cc4c74a"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) enum Content {
     Skip { id: u64 },
     /// A WINDOW frame of the session.
     Window,
+    /// A NEW_CID frame.
+    NewCid { sequence: u64 },
     /// Nothing: the packet asked whether the path takes datagrams of this size.
     Probe { size: u16 },
 }

@@ -9,6 +9,7 @@ use super::{
     expiry::Alarm,
     notices::Outcome,
     pack::{Next, Packet},
+    resend::SMALL,
     send::SendQueue,
 };
 
@@ -39,16 +40,33 @@ impl SendQueue {
     }
 
     /// Nothing more of the message leaves by itself; unless somebody waits for news of it, it is done.
-    fn sent_out(&mut self, slot: u32) {
+    pub(super) fn sent_out(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
         if message.guarantee == Guarantee::Delivery {
             return;
         }
         if message.notice() {
             self.await_late_ack(slot);
+        } else if message.is_kept() {
+            self.mend_or_end(slot, false);
         } else {
             self.finish(slot, Outcome::Lost);
         }
+    }
+
+    /// The parities of a message that waits for nothing else, and its copies, leave no more; whether there were any.
+    pub(super) fn end_parities(&mut self, slot: u32) -> bool {
+        let Some(message) = self.slab.get_mut(slot) else { return false };
+        if !(message.queued && message.left_whole()) {
+            return false;
+        }
+        message.queued = false;
+        if let Some(extras) = message.extras.as_deref_mut() {
+            extras.copies = 0;
+        }
+        let (at, guarantee, len) = (message.at, message.guarantee, message.bytes.len());
+        self.unqueue(at, guarantee, len);
+        true
     }
 
     /// No copy of the message leaves any more.
@@ -105,6 +123,7 @@ impl SendQueue {
         }
         extras.copies -= 1;
         let (left, spacing) = (extras.copies, extras.spacing);
+        let repeatable = message.guarantee == Guarantee::Delivery && total <= SMALL as usize;
         if let Some(lane) = self.lanes.get_mut(usize::from(at)).filter(|_| !fresh) {
             lane.counts.copies += 1;
         }
@@ -112,6 +131,10 @@ impl SendQueue {
             self.next_copy(slot, id, spacing);
         } else {
             self.sent_out(slot);
+            // Who pays for haste need not wait for a datagram that leaves anyway, should all of them be lost.
+            if let Some(wait) = self.word_within().filter(|_| !spacing.is_zero() && repeatable) {
+                self.set_alarm(packet.now + wait.saturating_sub(spacing), Alarm::Resend, slot, id);
+            }
         }
         Next::Done
     }

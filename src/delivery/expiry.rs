@@ -12,8 +12,12 @@ pub(super) enum Alarm {
     Expired,
     /// The next copy is to leave.
     CopyDue,
+    /// If it was not acknowledged by now, it leaves once more in a datagram of its own.
+    Resend,
     /// No datagram came by to take a copy along.
     CopiesOver,
+    /// Some of it counts as lost, and did not turn out to be only late.
+    Mend,
     /// Everything of it counts as lost, and no acknowledgement came late.
     Lost,
 }
@@ -29,8 +33,9 @@ impl Alarm {
     fn concerns(self, message: &Outgoing) -> bool {
         match self {
             Self::Expired => true,
+            Self::Resend => !message.resending,
             Self::CopyDue | Self::CopiesOver => message.copies() > 0,
-            Self::Lost => message.is_settled(),
+            Self::Lost | Self::Mend => message.is_settled(),
         }
     }
 }
@@ -85,7 +90,9 @@ impl SendQueue {
             match alarm {
                 Alarm::Expired => self.expire(slot),
                 Alarm::CopyDue => self.copies_due.push_back((slot, id)),
+                Alarm::Resend => self.send_again(slot),
                 Alarm::CopiesOver => self.end_copies(slot),
+                Alarm::Mend => self.mend_or_end(slot, true),
                 Alarm::Lost => self.on_silence(slot),
             }
         }
@@ -95,12 +102,16 @@ impl SendQueue {
 
     /// The life of a message is over.
     fn expire(&mut self, slot: u32) {
+        if self.end_parities(slot) {
+            return self.sent_out(slot);
+        }
         let Some(message) = self.slab.get_mut(slot) else { return };
         if message.queued || message.guarantee == Guarantee::Delivery {
             return self.give_up(slot, Outcome::Expired);
         }
-        // It left whole and is not repeated: copies end, and who asked learns from the acknowledgement.
+        // It left whole: copies and mending end, and who asked learns from the acknowledgement.
         self.end_copies(slot);
+        self.end_mending(slot);
     }
 
     /// Nothing more of the message is sent.

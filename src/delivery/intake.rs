@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use super::{
-    MessageId, expiry,
+    Guarantee, MessageId, expiry,
+    mend::{self, LEAST_MENDED},
     notices::Outcome,
     options::{LanePolicy, SendOptions},
     outgoing::{Extras, Outgoing, charge},
@@ -42,6 +43,11 @@ impl SendQueue {
             if lane.has_room(charge(len), freed) {
                 break;
             }
+            // What left, and waits only for bad news, gives way.
+            if self.drop_kept(at) {
+                continue;
+            }
+            let Some(lane) = self.lanes.get(at) else { break };
             let refusal = full(lane);
             if lane.options.policy == LanePolicy::Block || !self.drop_oldest(at) {
                 return Err(refusal);
@@ -144,7 +150,7 @@ impl SendQueue {
         let Some(lane) = self.lanes.get_mut(at) else { return MessageId(id) };
         let tag = lane.tag_for(options.guarantee);
         let len = bytes.len();
-        let extras = extras(options, expires_at).map(|extras| self.slab.extras(extras));
+        let extras = extras(options, expires_at, len).map(|extras| self.slab.extras(extras));
         let message = outgoing((id, at, tag), options, extras, bytes);
         let Some(slot) = self.slab.insert(message) else { return MessageId(id) };
         lane.push(Entry::new((slot, id, tag), options), begun);
@@ -193,9 +199,12 @@ fn full(lane: &SendLane) -> SendError {
 }
 
 /// What the options ask for beyond the guarantee.
-fn extras(options: &SendOptions, expires_at: Option<Instant>) -> Option<Extras> {
+fn extras(options: &SendOptions, expires_at: Option<Instant>, len: usize) -> Option<Extras> {
     let SendOptions { notice, drop_late, copies, spacing, adaptive, slot: key, .. } = *options;
-    let plain = !notice && copies <= 1 && !adaptive && key.is_none() && expires_at.is_none();
+    let parity = options.parity && options.guarantee != Guarantee::Delivery;
+    let mend = len >= LEAST_MENDED && mend::may_mend(options.guarantee, expires_at);
+    let plain =
+        !notice && copies <= 1 && !adaptive && !parity && !mend && key.is_none() && expires_at.is_none();
     let copies = copies.saturating_sub(1);
     (!plain).then(|| Extras {
         notice,
@@ -205,6 +214,8 @@ fn extras(options: &SendOptions, expires_at: Option<Instant>) -> Option<Extras> 
         copies,
         adaptive,
         spacing,
+        parity,
+        mend,
         ..Extras::default()
     })
 }

@@ -103,7 +103,7 @@ impl SendQueue {
     }
 
     /// A message leaves the middle of its queue; its entry stays until it is looked at, or until such are many.
-    fn unqueue(&mut self, at: u8, guarantee: Guarantee, len: usize) {
+    pub(super) fn unqueue(&mut self, at: u8, guarantee: Guarantee, len: usize) {
         let Self { slab, lanes, .. } = self;
         if let Some(lane) = lanes.get_mut(usize::from(at)) {
             lane.forget_entry(guarantee, |entry| slab.is_queued(entry.slot, entry.id));
@@ -133,7 +133,7 @@ impl SendQueue {
         if let Some(extras) = self.slab.get_mut(slot).and_then(|message| message.extras.as_deref_mut()) {
             extras.parts_out = extras.parts_out.saturating_sub(1);
         }
-        self.await_late_ack(slot);
+        self.mend_or_end(slot, false);
     }
 
     /// Sets the alarm after which an unrepeated message counts as lost, if nothing of it is on its way any more.

@@ -29,6 +29,7 @@ pub struct SendOptions {
     pub(crate) copies: u8,
     pub(crate) spacing: Duration,
     pub(crate) adaptive: bool,
+    pub(crate) parity: bool,
     pub(crate) notice: bool,
     pub(crate) priority: u8,
     pub(crate) slot: Option<u32>,
@@ -46,6 +47,7 @@ impl SendOptions {
             copies: 1,
             spacing: Duration::ZERO,
             adaptive: false,
+            parity: false,
             notice: false,
             priority: MIDDLE,
             slot: None,
@@ -62,7 +64,8 @@ impl SendOptions {
     /// After this time, counted from the call that sends, the message is neither sent nor sent again. Default never.
     ///
     /// A `Delivery` that was sent in part or in whole is taken back: what comes after it no longer waits. If the peer
-    /// had it already, it is yielded there all the same.
+    /// had it already, it is yielded there all the same. What was lost of a `None` in several datagrams is sent again
+    /// until then.
     #[must_use]
     pub const fn expires(mut self, after: Duration) -> Self {
         self.expires = Some(after);
@@ -95,12 +98,24 @@ impl SendOptions {
     }
 
     /// Lets the measured loss of the path decide in how many datagrams the message rides when it first leaves: in one
-    /// without loss, in two from 0.5 % on, in three from 8 % on, the copies in datagrams that leave anyway. Costs at most
+    /// without loss, in two from 0.5 % on, in three from 11 % on, the copies in datagrams that leave anyway. Costs at most
     /// three times the bytes. What [`copies`](Self::copies) asks for no longer counts. Default off.
     #[must_use]
     pub const fn adaptive(mut self) -> Self {
         self.adaptive = true;
         self.spacing = Duration::ZERO;
+        self
+    }
+
+    /// Forward error correction (FEC) for a `None` or `Order` that is larger than a datagram: it leaves in four to seven
+    /// pieces of one size and a parity of them (more of both if it is very large), and any one of these may be lost.
+    ///
+    /// Costs about a fifth more bytes, and no time. A large state in five datagrams of which 2 % are lost arrives in 90 %
+    /// of cases, with parity in 99 %. Smaller messages are better off with [`copies`](Self::copies); they and a
+    /// `Delivery`, whose lost parts are sent again, leave as without it. Default off.
+    #[must_use]
+    pub const fn parity(mut self) -> Self {
+        self.parity = true;
         self
     }
 
@@ -234,8 +249,8 @@ pub struct LaneStats {
     pub queued_messages: usize,
     /// Bytes that were never sent.
     pub unsent_bytes: usize,
-    /// How long a message sent now would wait before it leaves, by the rate at which the line took messages while
-    /// some were waiting; `None` before that was the case. Zero when nothing is ahead of it.
+    /// How long a message sent now would wait before it leaves: the bytes ahead of it by the session's
+    /// [rate](crate::Stats::rate); `None` before that is known. Zero when nothing is ahead of it.
     pub queue_time: Option<Duration>,
     /// Messages taken in.
     pub sent: u64,

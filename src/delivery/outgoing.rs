@@ -1,15 +1,21 @@
 //! Messages that wait to be sent or acknowledged: a slab of records whose buffers are recycled. Knows nothing of
 //! packets; a stale reference (a slot reused by another message) is recognised by the message's id.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
-use super::{Guarantee, on_demand::Empty, ranges::Ranges, resend::Repeat};
+use super::{Guarantee, on_demand::Empty, parity::Cut, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
 /// Buffers kept for reuse, at most this many and this many bytes in all; larger single ones are given back at once.
 const POOL_BUFFERS: usize = 1_024;
 const POOL_BYTES: usize = 1 << 20;
 const POOL_BUFFER_BYTES: usize = 64 << 10;
+
+/// Lists of ranges kept for reuse, and how many ranges one of them may have room for.
+const POOL_RANGES: usize = 64;
 
 /// One message of the application.
 #[derive(Debug)]
@@ -60,6 +66,15 @@ pub(crate) struct Extras {
     pub(crate) adaptive: bool,
     pub(crate) spacing: Duration,
     pub(crate) copied: usize,
+    /// It goes with parities if it is cut, how it was, and how many of these were packed.
+    pub(crate) parity: bool,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) parities: u32,
+    /// What of it is missing is sent again while that is worth it, if it was cut and some of it arrived; and whether it
+    /// was, and when it left.
+    pub(crate) mend: bool,
+    pub(crate) in_parts: bool,
+    pub(crate) left_at: Option<Instant>,
     /// When a part of it was packed last.
     pub(crate) packed_at: Option<Instant>,
     /// Parts on their way whose fate will be told.
@@ -82,6 +97,31 @@ impl Outgoing {
         self.extras.as_ref().is_some_and(|extras| extras.notice)
     }
 
+    /// How it was cut for its parities.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.extras.as_ref()?.cut
+    }
+
+    /// Cuts it into pieces for datagrams that take `most` bytes of one, if it goes with parities.
+    pub(crate) fn plan_cut(&mut self, most: usize) {
+        let total = self.bytes.len();
+        if let Some(extras) = self.extras.as_deref_mut().filter(|extras| extras.parity) {
+            extras.cut = extras.cut.or_else(|| Cut::plan(total, most));
+        }
+    }
+
+    /// All of it was packed; parities may be left.
+    pub(crate) fn left_whole(&self) -> bool {
+        self.packed > 0 && self.packed >= self.bytes.len()
+    }
+
+    /// What was acknowledged is enough for the peer to have all of it.
+    pub(crate) fn has_arrived(&self) -> bool {
+        let total = self.bytes.len();
+        let enough = self.acked.covers(&(0..total as u64));
+        self.packed >= total && (enough || self.cut().is_some_and(|cut| cut.suffices(&self.acked)))
+    }
+
     /// Copies that may still leave.
     pub(crate) fn copies(&self) -> u8 {
         self.extras.as_ref().map_or(0, |extras| extras.copies)
@@ -94,16 +134,30 @@ impl Outgoing {
 
     /// A part of it was packed.
     #[inline]
-    pub(crate) fn on_part(&mut self, now: Instant) {
+    pub(crate) fn on_part(&mut self, now: Instant, whole: bool) {
+        let followed = self.is_followed(whole);
         if let Some(extras) = self.extras.as_deref_mut() {
             extras.packed_at = Some(now);
-            extras.parts_out = extras.parts_out.saturating_add(1);
+            extras.left_at = extras.left_at.or(Some(now));
+            extras.in_parts |= !whole;
+            extras.parts_out = extras.parts_out.saturating_add(followed.into());
         }
     }
 
-    /// Whether the fate of its parts must be told.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.guarantee == Guarantee::Delivery || self.notice()
+    /// Whether the fate of its parts must be told, those that are `whole` or those that are not.
+    pub(crate) fn is_followed(&self, whole: bool) -> bool {
+        self.guarantee == Guarantee::Delivery || self.notice() || (self.mends() && !whole)
+    }
+
+    /// It is not repeated, but what is missing of it may be.
+    pub(crate) fn mends(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.mend)
+    }
+
+    /// It left, and is kept only in case that a part of it must be sent again.
+    pub(crate) fn is_kept(&self) -> bool {
+        let in_parts = self.extras.as_ref().is_some_and(|extras| extras.mend && extras.in_parts);
+        in_parts && !self.queued && !self.notice()
     }
 
     /// Milliseconds of life that are left, where the peer is told.
@@ -126,6 +180,8 @@ pub(crate) struct Slab {
     pool: Vec<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "messages carry the box, so that it is kept and not what is inside")]
     extras: Vec<Box<Extras>>,
+    /// Empty lists of ranges that have memory.
+    ranges: Vec<Ranges>,
     pool_bytes: usize,
     messages: usize,
     bytes: usize,
@@ -210,16 +266,32 @@ impl Slab {
         self.get_mut(slot).filter(|message| message.id == id)
     }
 
+    /// Notes that a part of a message arrived.
+    pub(crate) fn note_acked(&mut self, slot: u32, part: Range<u64>) {
+        let Self { slots, ranges, .. } = self;
+        let Some(message) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if message.acked.capacity() == 0 {
+            message.acked = ranges.pop().unwrap_or_default();
+        }
+        message.acked.insert(part.clone());
+        message.resend.remove(part);
+    }
+
     /// Lets a message go and recycles its buffer.
     pub(crate) fn remove(&mut self, slot: u32) {
         let Some(held) = self.slots.get_mut(slot as usize) else { return };
         let Some(message) = held.as_mut() else { return };
         let (bytes, extras) = (std::mem::take(&mut message.bytes), message.extras.take());
+        let mut acked = std::mem::take(&mut message.acked);
         *held = None;
         self.bytes = self.bytes.saturating_sub(charge(bytes.len()));
         self.messages -= 1;
         self.free.push(slot);
         self.recycle(bytes);
+        if (1..=POOL_RANGES).contains(&acked.capacity()) && self.ranges.len() < POOL_RANGES {
+            acked.clear();
+            self.ranges.push(acked);
+        }
         if let Some(extras) = extras.filter(|_| self.extras.len() < POOL_BUFFERS) {
             self.extras.push(extras);
         }
@@ -243,6 +315,7 @@ impl Empty for Slab {
         free: Vec::new(),
         pool: Vec::new(),
         extras: Vec::new(),
+        ranges: Vec::new(),
         pool_bytes: 0,
         messages: 0,
         bytes: 0,
@@ -255,6 +328,7 @@ impl Empty for Slab {
         }
         self.pool = Vec::new();
         self.extras = Vec::new();
+        self.ranges = Vec::new();
         self.pool_bytes = 0;
         self.messages == 0
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::{
     Guarantee,
     outgoing::{Outgoing, charge},
+    parity::Cut,
     recovery::{Content, SentPackets},
     send::SendQueue,
     send_lane::SendLane,
@@ -15,6 +16,7 @@ use crate::wire::{
     codec::Writer,
     frame::{self, Frame},
     message::{self, Context, MIN_FRAGMENT, MessageFrame, Numbers, Part},
+    parity::ParityFrame,
 };
 
 /// What a call to a packer did.
@@ -23,6 +25,7 @@ pub(crate) struct Packed {
     pub(crate) frames: u32,
     /// How many contents were pushed.
     pub(crate) contents: u32,
+    parities: u32,
 }
 
 /// Whether packing may go on in this packet.
@@ -68,15 +71,13 @@ impl SendQueue {
             next = self.pack_copies(&mut packet);
         }
         if fresh {
-            let before = packet.writer.written();
             while next == Next::Done {
                 let Some((at, slot)) = self.pick() else { break };
                 next = self.pack_new(at, slot, &mut packet);
             }
-            let bytes = packet.writer.written().saturating_sub(before);
-            self.drain.on_packed(now, bytes, self.unsent_messages > 0);
         }
         self.pack_repeats(&mut packet);
+        self.parities = self.parities.saturating_add(packet.packed.parities);
         packet.packed
     }
 
@@ -126,6 +127,9 @@ impl Packet<'_, '_> {
         if unnamed && (message.copies() > 0 || message.is_adaptive()) {
             message.wire_id = Some(lane.wire_id());
         }
+        if message.left_whole() {
+            return self.put_parity(slot, message);
+        }
         if message.packed == 0 && self.put_range(slot, message, 0, total).is_some() {
             message.packed = total;
             return Next::Done;
@@ -137,12 +141,61 @@ impl Packet<'_, '_> {
                 }
                 message.wire_id = Some(lane.wire_id());
             }
-            let Some((_, to)) = self.put(slot, message, (message.packed, total)) else { return Next::Full };
+            message.plan_cut(self.capacity.saturating_sub(FRAGMENT_HEAD));
+            let end = message.cut().map_or(total, |cut| cut.end_of_piece(message.packed));
+            if message.cut().is_some() && !self.has_room(end.saturating_sub(message.packed)) {
+                return Next::Full;
+            }
+            let Some((_, to)) = self.put(slot, message, (message.packed, end)) else { return Next::Full };
             message.packed = to as usize;
+            if message.cut().is_some() {
+                // One piece a datagram: together they would be lost together. The parities follow.
+                return Next::Full;
+            }
             if message.packed >= total {
                 return Next::Done;
             }
         }
+    }
+
+    /// Whether a piece of this length fits, or would fit no better into an empty packet.
+    fn has_room(&self, len: usize) -> bool {
+        self.writer.written() == 0 || len + FRAGMENT_HEAD <= self.writer.room()
+    }
+
+    /// Writes the next parity of a message that left whole, one a datagram.
+    fn put_parity(&mut self, slot: u32, message: &mut Outgoing) -> Next {
+        let next = message.extras.as_ref().and_then(|extras| Some((extras.cut?, extras.parities)));
+        let Some((cut, first)) = next.filter(|(cut, first)| *first < cut.step) else { return Next::Done };
+        if self.write_parity(slot, message, &cut, first).is_none() {
+            // Too long for any packet: the path has become narrower. The message goes without.
+            return if self.writer.written() == 0 { Next::Done } else { Next::Full };
+        }
+        if let Some(extras) = message.extras.as_deref_mut() {
+            extras.parities = first + 1;
+        }
+        if first + 1 < cut.step { Next::Full } else { Next::Done }
+    }
+
+    fn write_parity(&mut self, slot: u32, message: &mut Outgoing, cut: &Cut, first: u32) -> Option<()> {
+        let mut pieces = cut
+            .pieces(first)
+            .filter_map(|piece| Some((usize::try_from(piece.start).ok()?, usize::try_from(piece.end).ok()?)));
+        let (from, to) = pieces.next()?;
+        // The first piece is written, and the others are mixed into it where it stands.
+        let parity = ParityFrame { step: cut.step, message: frame(message, from, to, self.now)? };
+        frame::encode(&Frame::Parity(parity), self.context, self.writer).ok()?;
+        let at = self.writer.written().saturating_sub(cut.size as usize);
+        pieces.for_each(|(from, to)| self.writer.mix(at, message.bytes.get(from..to).unwrap_or_default()));
+        self.packed.frames += 1;
+        self.packed.parities += 1;
+        if message.is_followed(false) {
+            let offset = u32::try_from(cut.place(first).start).ok()?;
+            self.sent.push_content(Content::Part { slot, id: message.id, offset, len: cut.size });
+            self.packed.contents += 1;
+        }
+        message.on_part(self.now, false);
+        Some(())
     }
 
     /// Writes a frame that is no message; whether it had room.
@@ -207,11 +260,12 @@ impl Packet<'_, '_> {
         message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
         self.packed.frames += 1;
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
-        if message.is_followed() {
+        let whole = from == 0 && to as usize == message.bytes.len();
+        if message.is_followed(whole) {
             self.sent.push_content(Content::Part { slot, id: message.id, offset: from, len: to - from });
             self.packed.contents += 1;
         }
-        message.on_part(self.now);
+        message.on_part(self.now, whole);
         Some((from, to))
     }
 }

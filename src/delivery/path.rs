@@ -14,8 +14,13 @@ const GROWTH: u32 = 4;
 /// What was learnt loses 1/32 a second, so that a path that has changed is trusted again after a while.
 const FADE_EVERY: Duration = Duration::from_secs(1);
 const FADE: u32 = 32;
-/// Share of lost packets, in 1/65,536, below which a late acknowledgement speaks of a late packet: 4 %.
-const LITTLE_LOSS: u32 = 2_621;
+/// Share of lost packets, in 1/65,536, below which a late acknowledgement speaks of a late packet: 1 %.
+const LITTLE_LOSS: u32 = ALL / 100;
+/// Share of lost packets from which acknowledgements are missing too often to be waited for like others: 10 %.
+const MUCH_LOSS: u32 = ALL / 10;
+/// Shares from which one copy and two are called for: the second is well above what 5 % are taken for at times.
+const ONE_COPY: u32 = ALL / 200;
+const TWO_COPIES: u32 = ALL / 100 * 11;
 /// Weight of one packet in the measured loss: 1/64.
 const LOSS_SHIFT: u32 = 6;
 /// All of the packets, in the units of the measured loss.
@@ -69,7 +74,12 @@ impl Path {
 
     /// Copies beside the original that the measured loss calls for. PROTOCOL.md, "Copies".
     pub(super) fn redundancy(&self) -> u8 {
-        u8::from(self.loss >= ALL / 200) + u8::from(self.loss >= ALL / 100 * 8)
+        u8::from(self.loss >= ONE_COPY) + u8::from(self.loss >= TWO_COPIES)
+    }
+
+    /// So many packets are lost that the lack of an acknowledgement says little of a packet.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.loss >= MUCH_LOSS
     }
 
     /// A packet arrived; `late` if it had been counted as lost.

@@ -136,6 +136,11 @@ impl Ranges {
         self.list.len() - self.list.partition_point(|range| range.end <= floor)
     }
 
+    /// How many ranges hold a number below `end`.
+    pub(crate) fn len_up_to(&self, end: u64) -> usize {
+        self.list.partition_point(|range| range.start < end)
+    }
+
     /// The ranges, lowest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + ExactSizeIterator + '_ {
         self.list.iter().cloned()

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Guarantee,
+    expiry::Alarm,
     on_demand::Empty,
     outgoing::{Outgoing, Slab},
     pack::{Next, Packet},
@@ -30,7 +31,9 @@ const PATIENT: Duration = Duration::from_secs(1);
 /// Entries that are looked at for one datagram, at most.
 const LOOKED_AT: usize = 64;
 /// The least time between two copies.
-const LEAST_GAP: Duration = Duration::from_millis(8);
+const LEAST_GAP: Duration = Duration::from_millis(2);
+/// Where much is lost the first repetition that no acknowledgement called for leaves twice, so far apart.
+const TWIN: Duration = Duration::from_millis(3);
 
 /// How a message is being repeated.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,12 @@ struct Pace {
     gap: Duration,
     /// Nothing has been heard for long.
     dark: bool,
+    /// How long after its sending there should have been word of a part.
+    overdue: Duration,
+    /// So many packets are lost that it is worth waiting so much longer for the word that comes with the next.
+    patience: Option<Duration>,
+    /// Acknowledgements come in as they should.
+    answered: bool,
 }
 
 /// Messages that are repeated until they are acknowledged, least recently sent first.
@@ -69,6 +78,11 @@ pub(crate) struct Repeats {
 impl Repeats {
     fn is_empty(&self, patient: bool) -> bool {
         if patient { self.patient.is_empty() } else { self.eager.is_empty() }
+    }
+
+    /// The time between copies while nothing is heard: a part of a round trip.
+    pub(super) fn gap(&self) -> Duration {
+        self.pace.map_or(LEAST_GAP, |pace| pace.gap)
     }
 }
 
@@ -101,7 +115,11 @@ impl SendQueue {
         let (slot, id, offset, len) = match content {
             Content::Part { slot, id, offset, len } => (slot, id, offset, len),
             Content::Skip { id } if fate != Fate::Overdue => return self.settle_skip(id, fate),
-            Content::Skip { .. } | Content::Ack { .. } | Content::Window | Content::Probe { .. } => return,
+            Content::Skip { .. }
+            | Content::Ack { .. }
+            | Content::Window
+            | Content::NewCid { .. }
+            | Content::Probe { .. } => return,
         };
         let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };
         if message.guarantee != Guarantee::Delivery {
@@ -179,19 +197,33 @@ impl SendQueue {
     }
 
     fn hurry(&mut self, turn: Turn) {
-        if let Some((message, _)) = current(&mut self.slab, &turn) {
-            message.resend.insert(0..message.bytes.len() as u64);
-            message.resending = true;
-            self.resends.push_back((turn.slot, turn.id));
+        if current(&mut self.slab, &turn).is_some() {
+            self.send_again(turn.slot);
         }
+    }
+
+    /// The message must be sent again at once.
+    pub(super) fn send_again(&mut self, slot: u32) {
+        let Some(message) = self.slab.get_mut(slot).filter(|message| !message.resending) else { return };
+        message.resend.insert(0..message.bytes.len() as u64);
+        message.resending = true;
+        let id = message.id;
+        self.resends.push_back((slot, id));
     }
 
     /// Before a packet is filled: what decides how often to repeat.
     pub(crate) fn set_pace(&mut self, now: Instant, sent: &SentPackets) {
         self.redundancy = sent.redundancy();
         let overdue = sent.overdue(now);
-        let gap = (overdue / 6).max(LEAST_GAP);
-        self.repeats.pace = Some(Pace { now, gap, dark: sent.is_dark(now) });
+        let (gap, dark) = ((overdue / 8).max(LEAST_GAP), sent.is_dark(now));
+        let patience = sent.is_lossy().then(|| sent.rtt.smoothed() / 4);
+        self.repeats.pace = Some(Pace { now, gap, dark, overdue, patience, answered: sent.is_answered(now) });
+    }
+
+    /// How long after it left a message's copy should have been heard of. `None` where so much is lost that
+    /// silence says little.
+    pub(super) fn word_within(&self) -> Option<Duration> {
+        self.repeats.pace.filter(|pace| pace.patience.is_none()).map(|pace| pace.overdue)
     }
 
     /// Lets overdue messages ride in the room that is left in a packet that leaves anyway.
@@ -214,7 +246,8 @@ impl SendQueue {
                     insert(patients, turn);
                     continue;
                 }
-                if pace.now < turn.last + pace.wait(&repeat, patient) {
+                let wait = pace.wait(message, &repeat, patient);
+                if pace.now < turn.last + wait {
                     // Those behind it were sent later, but they may be younger and wait less.
                     at += 1;
                     continue;
@@ -223,10 +256,17 @@ impl SendQueue {
                 if packet.written() + total > end || packet.put(turn.slot, message, (0, total)).is_none() {
                     return;
                 }
+                let twin = repeat.since.is_none()
+                    && pace.patience.is_some()
+                    && pace.answered
+                    && message.extras.is_none();
                 message.repeat = Some(repeat.again(pace.now));
                 self.resent_parts = self.resent_parts.saturating_add(1);
                 turns.remove(at);
                 turns.push_back(Turn { last: pace.now, ..turn });
+                if twin {
+                    self.set_alarm(pace.now + TWIN, Alarm::Resend, turn.slot, turn.id);
+                }
             }
         }
     }
@@ -273,9 +313,21 @@ impl Repeat {
 
 impl Pace {
     /// How long after the latest copy the next one may ride.
-    fn wait(&self, repeat: &Repeat, patient: bool) -> Duration {
-        let Some(since) = repeat.since else { return Duration::ZERO };
+    fn wait(&self, message: &Outgoing, repeat: &Repeat, patient: bool) -> Duration {
+        let Some(since) = repeat.since else { return self.overdue + self.doubt(message) };
         let age = self.now.saturating_duration_since(since);
         if patient { (age / 2).max(PATIENT) } else { (age / 16).max(self.gap) }
+    }
+
+    /// How much longer than overdue a message may be before it is repeated for the first time.
+    fn doubt(&self, message: &Outgoing) -> Duration {
+        let patience = self.patience.unwrap_or_default();
+        match &message.extras {
+            None => patience,
+            Some(extras) if extras.adaptive => patience * 2 / 3,
+            // Who asked for copies pays for haste.
+            Some(extras) if extras.packed_at.is_some() && !extras.spacing.is_zero() => Duration::ZERO,
+            Some(_) => patience,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Whose turn it is: lanes of a higher priority first, lanes of one priority by their weights, in bytes. Knows no
 //! message beyond its place in a queue. A lane that was idle or had to wait gains no claim by it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     Guarantee,
@@ -11,36 +11,10 @@ use super::{
     send_lane::{Entry, SendLane},
 };
 
-/// Shortest stretch of waiting messages over which the rate is measured.
-const MEASURED_OVER: Duration = Duration::from_millis(50);
-
-/// How fast new messages leave while some wait.
-#[derive(Debug, Default)]
-pub(super) struct Drain {
-    since: Option<Instant>,
-    bytes: u64,
-    /// Bytes a second.
-    rate: Option<u64>,
-}
-
-impl Drain {
-    /// New messages of `bytes` bytes were packed; `waiting` says whether others remain.
-    pub(super) fn on_packed(&mut self, now: Instant, bytes: usize, waiting: bool) {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        let elapsed = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if elapsed >= MEASURED_OVER {
-            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-            let sample = self.bytes.saturating_mul(1_000) / millis;
-            self.rate = Some(self.rate.map_or(sample, |rate| rate - rate / 4 + sample / 4));
-        }
-        if !waiting {
-            self.since = None;
-        } else if self.since.is_none() || elapsed >= MEASURED_OVER {
-            self.since = Some(now);
-            self.bytes = 0;
-        }
-    }
-}
+/// A message whose life ends within this time leaves before those of other lanes of its priority, as long as its lane is
+/// not so many bytes ahead of them.
+const SOON: Duration = Duration::from_millis(250);
+const LEAD: u64 = 12_000;
 
 impl SendLane {
     /// `bytes` of the lane were packed.
@@ -60,18 +34,27 @@ impl SendQueue {
         for at in 0..self.lanes.len() {
             let Some(slot) = self.candidate(at) else { continue };
             let Some(lane) = self.lanes.get(at) else { continue };
-            let (priority, turn) = (lane.options.priority, lane.turn);
+            let priority = lane.options.priority;
+            let turn = lane.turn.saturating_sub(if self.ends_soon(slot) { LEAD * lane.share } else { 0 });
             let first =
                 best.is_none_or(|(_, _, top, least)| priority > top || (priority == top && turn < least));
             if first {
                 best = Some((at, slot, priority, turn));
             }
         }
-        let (at, slot, priority, turn) = best?;
+        let (at, slot, priority, _) = best?;
+        let turn = self.lanes.get(at).map_or(0, |lane| lane.turn);
         for lane in self.lanes.iter_mut().filter(|lane| lane.blocked && lane.options.priority == priority) {
             lane.turn = lane.turn.max(turn);
         }
         Some((at, slot))
+    }
+
+    /// Whether the life of a message ends so soon that it should not wait for its lane's turn.
+    fn ends_soon(&self, slot: u32) -> bool {
+        let extras = self.slab.get(slot).and_then(|message| message.extras.as_deref());
+        let end = extras.and_then(|extras| extras.expires_at);
+        end.zip(self.clock).is_some_and(|(end, now)| end <= now + SOON)
     }
 
     /// The message of a lane that may be packed next.
@@ -135,8 +118,8 @@ impl SendQueue {
         ordered.and_then(|entry| slab.get(entry.slot)).is_some_and(Outgoing::is_begun)
     }
 
-    /// The sending side of one lane.
-    pub(crate) fn lane_stats(&self, lane: u8) -> LaneStats {
+    /// The sending side of one lane, where so many bytes leave in a second.
+    pub(crate) fn lane_stats(&self, lane: u8, rate: Option<u64>) -> LaneStats {
         let unused = SendLane::new(lane, self.bounds());
         let lane = self.lanes.iter().find(|known| known.lane == lane).unwrap_or(&unused);
         let counts = lane.counts;
@@ -144,7 +127,7 @@ impl SendQueue {
             queued_bytes: lane.bytes,
             queued_messages: lane.messages,
             unsent_bytes: lane.unsent_bytes,
-            queue_time: self.queue_time(lane),
+            queue_time: self.queue_time(lane, rate),
             sent: counts.sent,
             dropped: counts.dropped,
             expired: counts.expired,
@@ -154,8 +137,8 @@ impl SendQueue {
         }
     }
 
-    /// How long what is ahead of a new message of the lane takes at the measured rate.
-    fn queue_time(&self, lane: &SendLane) -> Option<Duration> {
+    /// How long what is ahead of a new message of the lane takes at that rate.
+    fn queue_time(&self, lane: &SendLane, rate: Option<u64>) -> Option<Duration> {
         let weight = |lane: &SendLane| u64::from(lane.options.weight.max(1));
         let own = lane.unsent_bytes as u64;
         let ahead = self.lanes.iter().map(|other| {
@@ -169,7 +152,7 @@ impl SendQueue {
         match ahead.fold(0, u64::saturating_add) {
             0 => Some(Duration::ZERO),
             ahead => {
-                let rate = self.drain.rate.filter(|&rate| rate > 0)?;
+                let rate = rate.filter(|&rate| rate > 0)?;
                 Some(Duration::from_micros(ahead.saturating_mul(1_000_000) / rate))
             }
         }

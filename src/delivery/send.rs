@@ -15,7 +15,6 @@ use super::{
     outgoing::{Outgoing, Slab, charge},
     recovery::Fate,
     resend::Repeats,
-    schedule::Drain,
     send_lane::SendLane,
     skips::Skip,
 };
@@ -60,7 +59,6 @@ pub(crate) struct SendQueue {
     pub(super) skips_waiting: usize,
     pub(super) skips_held: usize,
     pub(super) notices: Notices,
-    pub(super) drain: Drain,
     /// The time, as far as it was told.
     pub(super) clock: Option<Instant>,
     pub(super) building: Vec<u8>,
@@ -75,6 +73,8 @@ pub(crate) struct SendQueue {
     lane_limit: u64,
     /// Parts sent again.
     pub(crate) resent_parts: u64,
+    /// Parities sent.
+    pub(crate) parities: u32,
 }
 
 /// Bytes that a frame's head costs about, to guess when a datagram is full.
@@ -98,7 +98,6 @@ impl SendQueue {
             skips_waiting: 0,
             skips_held: 0,
             notices: Notices::default(),
-            drain: Drain::default(),
             clock: None,
             building: Vec::new(),
             next_id: 1,
@@ -108,6 +107,7 @@ impl SendQueue {
             window_limit: 0,
             lane_limit: 0,
             resent_parts: 0,
+            parities: 0,
         }
     }
 
@@ -193,10 +193,9 @@ impl SendQueue {
             // A message that went out whole is done by one acknowledgement, without any bookkeeping of ranges.
             let whole = part == (0..total);
             if !whole {
-                message.acked.insert(part.clone());
-                message.resend.remove(part);
+                self.slab.note_acked(slot, part);
             }
-            if whole || (message.acked.covers(&(0..total)) && message.packed as u64 >= total) {
+            if whole || self.slab.get(slot).is_some_and(Outgoing::has_arrived) {
                 self.release(slot);
             } else if !repeated {
                 self.on_unrepeated(slot);
@@ -246,7 +245,6 @@ impl SendQueue {
         self.skips = OnDemand::default();
         self.skips_waiting = 0;
         self.skips_held = 0;
-        self.drain = Drain::default();
         self.lanes.iter_mut().for_each(SendLane::reset);
         self.unsent_messages = 0;
         self.unsent_bytes = 0;

@@ -268,6 +268,11 @@ impl SendLane {
         Numbers::Delivery { set, base, index }
     }
 
+    /// Whether no group after this one was packed.
+    pub(crate) fn is_newest(&self, tag: u64) -> bool {
+        self.packed_tag == Some(tag)
+    }
+
     pub(crate) fn wire_id(&mut self) -> u64 {
         let id = self.next_wire_id;
         self.next_wire_id += 1;

@@ -67,6 +67,10 @@ impl SendQueue {
 
     /// A newer message takes the place of the one in `slot`.
     pub(super) fn supersede(&mut self, slot: u32) {
+        self.end_parities(slot);
+        if self.end_mending(slot) {
+            return;
+        }
         let Some(message) = self.slab.get_mut(slot) else { return };
         let at = usize::from(message.at);
         if message.guarantee == Guarantee::Delivery && message.is_begun() {

@@ -15,6 +15,7 @@ use std::{fmt, io, time::Instant};
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::sending::into_io;
 pub use self::{core::Session, receiving::Message, sending::Set};
 use crate::{
     config::Config,
@@ -24,7 +25,7 @@ use crate::{
     event::Event,
     os::Environment,
     plain::Plain,
-    sealed::{Credentials, Sealed},
+    sealed::{Credentials, NoListener, Sealed},
     socket::UdpLike,
     stats::{Stats, add, is_too_large},
 };
@@ -106,6 +107,10 @@ pub enum StartError {
     Key(InvalidKey),
     /// The socket could not be made ready.
     Socket(io::Error),
+    /// A server was given the credentials of a side that only dials.
+    Role,
+    /// The operating system gave no randomness.
+    Entropy,
 }
 
 impl fmt::Display for StartError {
@@ -114,6 +119,8 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Key(error) => error.fmt(f),
             Self::Socket(error) => write!(f, "the socket could not be made ready: {error}"),
+            Self::Role => f.write_str("a server needs credentials that answer"),
+            Self::Entropy => f.write_str("the operating system gave no randomness"),
         }
     }
 }
@@ -124,6 +131,7 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::Key(error) => Some(error),
             Self::Socket(error) => Some(error),
+            Self::Role | Self::Entropy => None,
         }
     }
 }
@@ -131,6 +139,16 @@ impl std::error::Error for StartError {
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<NoListener> for StartError {
+    fn from(error: NoListener) -> Self {
+        match error {
+            NoListener::Config(error) => Self::Config(error),
+            NoListener::Role => Self::Role,
+            NoListener::Entropy => Self::Entropy,
+        }
     }
 }
 

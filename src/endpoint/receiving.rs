@@ -37,6 +37,10 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    pub(crate) fn new(bytes: &'a [u8], ready: &Ready) -> Self {
+        Self { bytes, guarantee: ready.guarantee, lane: LaneId(ready.lane) }
+    }
+
     /// The bytes, lent as long as the message itself is.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
@@ -194,7 +198,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         };
         self.stats.messages_yielded.count(ready.guarantee);
         add(&mut self.stats.message_bytes_yielded, bytes.len());
-        Message { bytes, guarantee: ready.guarantee, lane: LaneId(ready.lane) }
+        Message::new(bytes, ready)
     }
 
     /// The loan of the last message is over.

@@ -197,7 +197,7 @@ impl<U: UdpLike, S: Session> io::Write for Endpoint<U, S> {
     }
 }
 
-fn into_io(error: SendError) -> io::Error {
+pub(crate) fn into_io(error: SendError) -> io::Error {
     let kind = match error {
         SendError::TooLarge { .. } => io::ErrorKind::InvalidInput,
         SendError::Closed(_) => io::ErrorKind::NotConnected,

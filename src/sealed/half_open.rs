@@ -11,7 +11,7 @@ use crate::crypto::Handshake;
 /// Life of an entry from its creation; duplicates never extend it (rule 5).
 pub(super) const ENTRY_LIFE: Duration = Duration::from_secs(5);
 /// An entry younger than this is never evicted: who holds a RESP has this long to confirm.
-const SAFE_AGE: Duration = Duration::from_secs(1);
+pub(super) const SAFE_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct HalfOpen {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{Config, Padding},
     connection::{BASE_DATAGRAM, Connection, Negotiated},
-    crypto::{Channel, PublicKey, Side},
+    crypto::{self, Channel, PublicKey, Secret, Side},
     wire::frame::{Frame, MAX_CLOSE_REASON},
 };
 
@@ -108,6 +108,11 @@ impl Live {
             probe: None,
             kept_alive: now,
         })
+    }
+
+    /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
+    pub(super) fn export_key(&self, context: &[u8]) -> Secret<32> {
+        crypto::hmac(self.channel.exporter.as_bytes(), &[b"app", context, &[1]])
     }
 
     /// Counts a violation; whether it was one too many.

@@ -11,12 +11,14 @@ mod dial;
 mod half_open;
 mod handshake;
 mod life;
+mod listener;
 mod live;
 mod local;
 mod messages;
 mod profile;
 mod receive;
 mod seal;
+mod ticket;
 mod timers;
 mod transmit;
 
@@ -32,7 +34,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub use self::profile::{Credentials, Trust};
+pub(crate) use self::listener::NoListener;
 use self::{
     budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},
@@ -42,10 +44,14 @@ use self::{
     profile::Role,
     seal::Prefix,
 };
+pub use self::{
+    listener::{FloodStats, Listener},
+    profile::{Credentials, Trust},
+};
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{self, Channel, OpenKeys, PublicKey, Secret, Side},
+    crypto::{Channel, OpenKeys, PublicKey, Secret, Side},
     delivery::MessageId,
     error::{CloseReason, ConfigError, ConnectError},
     event::Event,
@@ -58,6 +64,7 @@ const FIRST_OWN_CODE: u16 = 0xff00;
 const CODE_REPLACED: u16 = 0xffff;
 const CODE_VIOLATION: u16 = 0xfffe;
 const CODE_AEAD_LIMIT: u16 = 0xfffd;
+const CODE_FULL: u16 = 0xfffc;
 /// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
 const MAX_EVENTS: usize = 64;
 
@@ -257,8 +264,7 @@ impl Sealed {
 
     /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
     pub(crate) fn export_key(&self, context: &[u8]) -> Option<Secret<32>> {
-        let live = self.live.as_ref()?;
-        Some(crypto::hmac(live.channel.exporter.as_bytes(), &[b"app", context, &[1]]))
+        self.live.as_ref().map(|live| live.export_key(context))
     }
 
     /// The static key of the peer of the live session.

@@ -13,8 +13,8 @@ use crate::{crypto::Side, error::CloseReason};
 
 /// With half-open entries about, we want to be called at least this often, and take a longer gap for a machine that
 /// slept: its clock may have stopped, so the entries' age is not known.
-const TICK: Duration = Duration::from_millis(500);
-const SLEPT: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_millis(500);
+pub(super) const SLEPT: Duration = Duration::from_secs(1);
 
 impl Sealed {
     /// Runs every timer that is due.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::net::Net;
-use crate::socket::UdpLike;
+use crate::socket::{AddressedUdp, UdpLike};
 
 /// The largest payload that UDP carries over IPv4.
 const MAX_PAYLOAD: usize = 65_507;
@@ -56,6 +56,21 @@ impl Socket {
     #[must_use]
     pub fn connect(self, peer: SocketAddr) -> Connected {
         Connected { socket: self, peer }
+    }
+}
+
+impl AddressedUdp for Socket {
+    fn send_to(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        Self::send_to(self, datagram, to)
+    }
+
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        Self::recv_from(self, buffer)
+    }
+
+    /// `false`: what is too large for a link is lost.
+    fn may_fragment(&self) -> bool {
+        false
     }
 }
 

@@ -1,13 +1,23 @@
-//! The trait between an endpoint and whatever carries its datagrams, and the sockets that fit it. Knows nothing of
-//! sessions; every call returns at once, and no failure of the network ends anything here.
+//! The traits between the endpoints and whatever carries their datagrams, and the sockets that fit them: [`UdpLike`] for
+//! one peer, [`AddressedUdp`] for many. Knows nothing of sessions; every call returns at once, and no failure of the
+//! network ends anything here.
 
+mod addressed;
+mod batch;
 mod fragments;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod many;
+mod memory;
+mod server_socket;
+mod workers;
 
-use std::{
-    collections::VecDeque,
-    fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::io;
+
+pub use addressed::AddressedUdp;
+pub use batch::{Arrival, RecvBatch, SendBatch};
+pub use memory::{HubSocket, MemoryHub, MemorySocket, memory_pair};
+pub use server_socket::ServerSocket;
+pub use workers::{WorkerSocket, bind_workers};
 
 /// Carries datagrams to and from one peer: a connected, nonblocking socket without addresses.
 ///
@@ -118,117 +128,5 @@ impl<U: UdpLike + ?Sized> UdpLike for Box<U> {
 
     fn may_fragment(&self) -> bool {
         U::may_fragment(self)
-    }
-}
-
-/// One end of an in-memory pair that loses, reorders and delays nothing.
-///
-/// Up to 1,024 datagrams wait in each direction; then `send` gives `WouldBlock` until the other end has read some.
-/// When the other end is gone, `send` gives `ConnectionRefused`.
-pub struct MemorySocket {
-    incoming: Arc<Mutex<Queue>>,
-    outgoing: Arc<Mutex<Queue>>,
-}
-
-/// Datagrams that may wait in one direction of a memory pair.
-const MEMORY_DATAGRAMS: usize = 1_024;
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Vec<u8>>,
-    /// Buffers that were read and wait for reuse.
-    spare: Vec<Vec<u8>>,
-    reader_gone: bool,
-}
-
-/// Two sockets that are connected to each other in memory.
-#[must_use]
-pub fn memory_pair() -> (MemorySocket, MemorySocket) {
-    let (there, back) = (Arc::<Mutex<Queue>>::default(), Arc::<Mutex<Queue>>::default());
-    let first = MemorySocket { incoming: Arc::clone(&back), outgoing: Arc::clone(&there) };
-    (first, MemorySocket { incoming: there, outgoing: back })
-}
-
-/// A queue is whole between any two statements, so a panic elsewhere does not spoil it.
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl UdpLike for MemorySocket {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        let mut queue = lock(&self.outgoing);
-        if queue.reader_gone {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        if queue.waiting.len() >= MEMORY_DATAGRAMS {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let mut buffer = queue.spare.pop().unwrap_or_default();
-        buffer.clear();
-        buffer.extend_from_slice(datagram);
-        queue.waiting.push_back(buffer);
-        Ok(datagram.len())
-    }
-
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut queue = lock(&self.incoming);
-        let datagram = queue.waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
-        let mut len = 0;
-        for (to, from) in buffer.iter_mut().zip(&datagram) {
-            *to = *from;
-            len += 1;
-        }
-        queue.spare.push(datagram);
-        Ok(len)
-    }
-
-    fn may_fragment(&self) -> bool {
-        false
-    }
-}
-
-impl Drop for MemorySocket {
-    fn drop(&mut self) {
-        let mut queue = lock(&self.incoming);
-        *queue = Queue { reader_gone: true, ..Queue::default() };
-    }
-}
-
-impl fmt::Debug for MemorySocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemorySocket").field("waiting", &lock(&self.incoming).waiting.len()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_memory_pair_keeps_datagrams_whole_and_in_order() {
-        let (mut one, mut two) = memory_pair();
-        let mut buffer = [0; 8];
-        assert_eq!(two.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        one.send(b"first").unwrap();
-        one.send(b"").unwrap();
-        one.send(b"longer than the buffer").unwrap();
-        assert_eq!(two.recv(&mut buffer).unwrap(), 5);
-        assert_eq!(&buffer[..5], b"first");
-        assert_eq!(two.recv(&mut buffer).unwrap(), 0);
-        assert_eq!(two.recv(&mut buffer).unwrap(), 8, "cut, as a socket does");
-        assert_eq!(one.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    }
-
-    #[test]
-    fn a_full_memory_pair_blocks_and_a_deserted_one_refuses() {
-        let (mut one, mut two) = memory_pair();
-        for _ in 0..MEMORY_DATAGRAMS {
-            one.send(b"x").unwrap();
-        }
-        assert_eq!(one.send(b"x").unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        two.recv(&mut [0; 1]).unwrap();
-        one.send(b"x").unwrap();
-        drop(two);
-        assert_eq!(one.send(b"x").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

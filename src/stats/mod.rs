@@ -46,6 +46,13 @@ pub struct Stats {
     pub resends: u64,
     /// Of those, messages and fragments that were not lost: their first copy arrived after all.
     pub spurious_resends: u64,
+    /// Parities that were sent ([`SendOptions::parity`](crate::SendOptions::parity)).
+    pub parities_sent: u64,
+    /// Pieces of messages that were restored from a parity of the peer, because they were lost or came later than it.
+    pub restored_pieces: u64,
+    /// Parities of the peer that nothing was missing for or for which there was no memory, and late pieces that had been
+    /// restored.
+    pub unneeded_parities: u64,
     /// Messages told as [`Outcome::Lost`](crate::Outcome::Lost) whose acknowledgement came later.
     pub late_acks: u64,
     /// What became of the packets of this side and of the peer: loss and reordering both ways.
@@ -100,6 +107,9 @@ impl Stats {
             duplicate_messages: less(self.duplicate_messages, earlier.duplicate_messages),
             resends: less(self.resends, earlier.resends),
             spurious_resends: less(self.spurious_resends, earlier.spurious_resends),
+            parities_sent: less(self.parities_sent, earlier.parities_sent),
+            restored_pieces: less(self.restored_pieces, earlier.restored_pieces),
+            unneeded_parities: less(self.unneeded_parities, earlier.unneeded_parities),
             late_acks: less(self.late_acks, earlier.late_acks),
             packets: self.packets.since(&earlier.packets),
             socket_errors: self.socket_errors.since(&earlier.socket_errors),

@@ -143,6 +143,14 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Changes the bytes from `at` on, which were written before, by exclusive or with `mask`.
+    pub(crate) fn mix(&mut self, at: usize, mask: &[u8]) {
+        let written = self.buffer.get_mut(..self.written).and_then(|written| written.get_mut(at..));
+        for (byte, mask) in written.unwrap_or_default().iter_mut().zip(mask) {
+            *byte ^= mask;
+        }
+    }
+
     #[inline]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         let end = self.written.checked_add(bytes.len()).ok_or(NoRoom)?;

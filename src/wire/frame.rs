@@ -6,6 +6,7 @@ use super::{
     ack::{self, AckFrame},
     codec::{Reader, Writer},
     message::{self, Context, MessageFrame},
+    parity::{self, ParityFrame},
 };
 
 /// Longest reason of a CLOSE, in bytes.
@@ -44,7 +45,9 @@ pub(crate) enum Frame<'a> {
     NewCid { sequence: u64, retire_below: u64, cid: [u8; CID_LEN] },
     /// 0x0c, ticket length varint (1 to 1,024), ticket.
     Redirect { ticket: &'a [u8] },
-    /// 0x80 to 0xdf. 0x0d PARITY and 0x30 to 0x33 (key mix) are reserved; everything else is malformed.
+    /// 0x0d, step, a message frame.
+    Parity(ParityFrame<'a>),
+    /// 0x80 to 0xdf. 0x30 to 0x33 (key mix) are reserved; everything else is malformed.
     Message(MessageFrame<'a>),
 }
 
@@ -62,8 +65,7 @@ mod kind {
     pub(super) const PATH_RESPONSE: u8 = 0x0a;
     pub(super) const NEW_CID: u8 = 0x0b;
     pub(super) const REDIRECT: u8 = 0x0c;
-    pub(super) const FIRST_MESSAGE: u8 = 0x80;
-    pub(super) const LAST_MESSAGE: u8 = 0xdf;
+    pub(super) const PARITY: u8 = crate::wire::parity::KIND;
 }
 
 impl Frame<'_> {
@@ -113,8 +115,10 @@ impl<'a> Iterator for Frames<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let (&kind, rest) = self.reader.rest().split_first()?;
         self.reader = Reader::new(rest);
-        let frame = if (kind::FIRST_MESSAGE..=kind::LAST_MESSAGE).contains(&kind) {
+        let frame = if message::KINDS.contains(&kind) {
             message::decode(kind, &mut self.reader, &mut self.context).map(Frame::Message)
+        } else if kind == kind::PARITY {
+            parity::decode(&mut self.reader, &mut self.context).map(Frame::Parity)
         } else {
             decode_control(kind, &mut self.reader)
         };
@@ -209,7 +213,10 @@ pub(crate) fn encode(
         return message::encode(message, context, writer);
     }
     let mark = writer.written();
-    let written = encode_control(frame, writer);
+    let written = match frame {
+        Frame::Parity(parity) => parity::encode(parity, context, writer),
+        _ => encode_control(frame, writer),
+    };
     if written.is_err() {
         writer.rewind(mark);
     }
@@ -218,7 +225,7 @@ pub(crate) fn encode(
 
 fn encode_control(frame: &Frame<'_>, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
     match *frame {
-        Frame::Padding { len: 0 } | Frame::Message(_) => Err(NoRoom),
+        Frame::Padding { len: 0 } | Frame::Message(_) | Frame::Parity(_) => Err(NoRoom),
         Frame::Padding { len } => writer.zeros(len),
         Frame::Ping => writer.u8(kind::PING),
         Frame::Ack(ack) => ack::encode_again(&ack, writer),

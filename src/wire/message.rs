@@ -13,6 +13,8 @@
 //! ```
 //! NN = 00 explicit, 01 next set, 10 same set, 11 never. `None` always has NN = 00 and no numbers.
 
+use std::ops::RangeInclusive;
+
 use super::{
     Malformed, NoRoom,
     codec::{Reader, Writer, varint_len},
@@ -53,10 +55,16 @@ pub(crate) struct MessageFrame<'a> {
 }
 
 /// Shortest fragment that is not the last of its message, in bytes.
-pub(crate) const MIN_FRAGMENT: usize = 128;
+pub(crate) const MIN_FRAGMENT: usize = MIN_FRAGMENT_LEN as usize;
+
+/// The same as a field holds it.
+pub(crate) const MIN_FRAGMENT_LEN: u32 = 128;
 
 /// Largest total of a fragmented message, in bytes: 16 MiB.
 pub(crate) const MAX_TOTAL: u32 = 16 << 20;
+
+/// Types of message frames.
+pub(super) const KINDS: RangeInclusive<u8> = 0x80..=0xdf;
 
 const MESSAGE: u8 = 0b1000_0000;
 const GUARANTEE: u8 = 0b0110_0000;

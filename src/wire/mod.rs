@@ -9,9 +9,11 @@ pub(crate) mod header;
 pub(crate) mod hello;
 pub(crate) mod message;
 mod numbers;
+pub(crate) mod parity;
 pub(crate) mod plain;
 #[cfg(test)]
 mod tests;
+pub(crate) mod worker;
 
 pub use message::Guarantee;
 

@@ -9,6 +9,7 @@ use super::{
     codec::Writer,
     frame::{self, Frame, Frames},
     message::{Context, MAX_TOTAL, MIN_FRAGMENT, MessageFrame, Numbers, Part, fitting, head_len},
+    parity::{MAX_PIECES, ParityFrame},
 };
 
 /// A frame that owns what it shows.
@@ -28,6 +29,7 @@ enum Owned {
     NewCid(u64, u64, [u8; 8]),
     Redirect(Vec<u8>),
     Message(u8, Numbers, Option<u64>, Option<u32>, Part, Vec<u8>),
+    Parity(u32, u8, Numbers, u64, Option<u32>, Part, Vec<u8>),
 }
 
 /// Newest first, from (gap - 1, len - 1) pairs below `largest`; stops at zero.
@@ -76,6 +78,17 @@ impl Owned {
                 life: *life,
                 part: *part,
                 bytes,
+            }),
+            Self::Parity(step, lane, numbers, id, life, part, bytes) => Frame::Parity(ParityFrame {
+                step: *step,
+                message: MessageFrame {
+                    lane: *lane,
+                    numbers: *numbers,
+                    id: Some(*id),
+                    life: *life,
+                    part: *part,
+                    bytes,
+                },
             }),
         }
     }
@@ -135,6 +148,30 @@ fn message() -> impl Strategy<Value = Owned> {
     )
 }
 
+/// Of so many pieces that the parity's are 2 to 64, with the last piece from one byte to whole.
+fn parity() -> impl Strategy<Value = Owned> {
+    let numbers = numbers().prop_map(|numbers| match numbers {
+        Numbers::Delivery { set, base, .. } => Numbers::Order { set, base },
+        other => other,
+    });
+    let bytes = prop::collection::vec(any::<u8>(), MIN_FRAGMENT..300);
+    let cut = (bytes, 1..40_u32, any::<u32>(), 2..=MAX_PIECES, any::<u32>(), any::<u32>()).prop_map(
+        |(bytes, step, first, under, beyond, last)| {
+            let size = u32::try_from(bytes.len()).unwrap();
+            // `under` pieces stand under this parity, and so few follow that no further one does.
+            let first = first % step;
+            let pieces = first + (under - 1) * step + 1 + beyond % step;
+            let total = (pieces - 1) * size + 1 + last % size;
+            (step, Part::Fragment { offset: first * size, total }, bytes)
+        },
+    );
+    (lane(), numbers, number(), prop::option::weighted(0.2, any::<u32>()), cut).prop_map(
+        |(lane, numbers, id, life, (step, part, bytes))| {
+            Owned::Parity(step, lane, numbers, id, life, part, bytes)
+        },
+    )
+}
+
 fn control() -> impl Strategy<Value = Owned> {
     let bytes = |max| prop::collection::vec(any::<u8>(), 0..=max);
     let pairs = prop::collection::vec((0..300_u64, 0..300_u64), 1..=ack::MAX_RANGES);
@@ -158,7 +195,7 @@ fn control() -> impl Strategy<Value = Owned> {
 }
 
 fn frames() -> impl Strategy<Value = Vec<Owned>> {
-    let some = prop::collection::vec(prop_oneof![3 => message(), 1 => control()], 0..30);
+    let some = prop::collection::vec(prop_oneof![6 => message(), 2 => control(), 1 => parity()], 0..30);
     (some, prop::option::of(1..50_usize)).prop_map(|(mut frames, padding)| {
         frames.extend(padding.map(Owned::Padding));
         frames
@@ -354,7 +391,9 @@ const MALFORMED: &[(&str, &[u8])] = &[
     ("nothing", &[]),
     ("only padding", &[0, 0]),
     ("something after padding", &[1, 0, 1]),
-    ("reserved: parity", &[0x0d]),
+    ("parity of nothing", &[0x0d]),
+    ("parity without a message", &[0x0d, 1, 0x01]),
+    ("parity of a whole message", &[0x0d, 1, 0xa1, 1, 0, 0, 7, 1, 9]),
     ("reserved: key mix", &[0x30]),
     ("reserved: key mix", &[0x33]),
     ("unknown", &[0x7f]),
@@ -427,6 +466,66 @@ fn every_rule_of_the_registry_refuses_what_breaks_it() {
     }
     let last = Frames::new(&[1, 0x0d, 1]).collect::<Vec<_>>();
     assert_eq!(last, [Ok(Frame::Ping), Err(Malformed)], "an iterator ends at the first error");
+}
+
+/// A parity of pieces of 128 bytes, with what is given changed.
+fn parity_frame(step: u32, part: Part, bytes: &[u8]) -> ParityFrame<'_> {
+    let numbers = Numbers::Order { set: 1, base: 0 };
+    ParityFrame { step, message: MessageFrame { lane: 0, numbers, id: Some(3), life: None, part, bytes } }
+}
+
+/// Written without the encoder's own check.
+fn raw_parity(frame: &ParityFrame<'_>) -> Vec<u8> {
+    let mut buffer = vec![0; 1_000];
+    let mut writer = Writer::new(&mut buffer);
+    writer.u8(0x0d).unwrap();
+    writer.varint(frame.step.into()).unwrap();
+    frame::encode(&Frame::Message(frame.message), &mut Context::default(), &mut writer).unwrap();
+    let len = writer.written();
+    buffer.truncate(len);
+    buffer
+}
+
+#[test]
+fn a_parity_stands_for_two_to_sixty_four_pieces_of_its_own_length() {
+    let bytes = [7; 200];
+    let at = |offset, total| Part::Fragment { offset, total };
+    let good = [
+        (1, at(0, 257), 128),
+        (1, at(0, 129), 128),
+        (2, at(128, 385), 128),
+        (3, at(256, 641), 128),
+        (1, at(0, 64 * 128), 128),
+        (5, at(512, 5 * 64 * 128), 128),
+        (1, at(0, 201), 200),
+    ];
+    let bad = [
+        ("a step of nothing", (0, at(0, 257), 128)),
+        ("no piece begins there", (2, at(100, 600), 128)),
+        ("an earlier piece is meant too", (1, at(128, 512), 128)),
+        ("one piece only", (2, at(0, 256), 128)),
+        ("one piece only", (2, at(128, 384), 128)),
+        ("65 pieces", (1, at(0, 64 * 128 + 1), 128)),
+        ("a step beyond all", (u32::MAX, at(0, 257), 128)),
+    ];
+    for (step, part, len) in good {
+        let frame = parity_frame(step, part, &bytes[..len]);
+        let raw = raw_parity(&frame);
+        assert_eq!(Frames::new(&raw).next(), Some(Ok(Frame::Parity(frame))), "{step} {part:?}");
+        assert_eq!(again(&raw), Some(raw), "{step} {part:?}");
+    }
+    for (why, (step, part, len)) in bad {
+        let frame = parity_frame(step, part, &bytes[..len]);
+        assert_eq!(frame::check(&raw_parity(&frame)), Err(Malformed), "{why}");
+        let mut buffer = [0; 1_000];
+        let mut writer = Writer::new(&mut buffer);
+        let written = frame::encode(&Frame::Parity(frame), &mut Context::default(), &mut writer);
+        assert_eq!((written, writer.written()), (Err(NoRoom), 0), "{why}");
+    }
+    let mut delivery = parity_frame(1, at(0, 257), &bytes[..128]);
+    delivery.message.numbers = Numbers::Delivery { set: 1, base: 0, index: 0 };
+    delivery.message.id = None;
+    assert_eq!(frame::check(&raw_parity(&delivery)), Err(Malformed), "a Delivery is sent again");
 }
 
 #[test]
@@ -544,6 +643,11 @@ fn the_examples_of_the_specification_hold() {
     ];
     let (frames, hex): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
     assert_eq!(hex::encode(encode_all(&frames)), hex.concat());
+
+    let part = Part::Fragment { offset: 128, total: 600 };
+    let parity = Owned::Parity(2, 0, order(70, 20), 9, None, part, vec![0x5a; 128]);
+    let hex = format!("0d02b101461409{}{}", "8001d8048001", "5a".repeat(128));
+    assert_eq!(hex::encode(encode_all(&[parity])), hex);
 
     let mut buffer = [0; 50];
     let mut writer = Writer::new(&mut buffer);

@@ -24,6 +24,8 @@ pub(crate) struct Flow {
     pub(crate) seed: u64,
     /// Both directions.
     pub(crate) link: Link,
+    /// The way back, if it is another.
+    pub(crate) back: Option<Link>,
     pub(crate) messages: u32,
     pub(crate) bytes: usize,
     pub(crate) per_second: u32,
@@ -44,6 +46,7 @@ impl Flow {
         Self {
             seed,
             link,
+            back: None,
             messages: 36_000,
             bytes: 100,
             per_second: 60,
@@ -59,6 +62,30 @@ impl Flow {
         let mut flow = Self::new(seed, 0.0);
         let (bad, share) = (Duration::from_secs_f64(ticks / 60.0), loss / in_bursts);
         flow.link.burst = Some(Burst { good: bad.mul_f64((1.0 - share) / share), bad, loss: in_bursts });
+        flow
+    }
+}
+
+impl Flow {
+    /// The same with bursts that last for whole ticks, as a chain that takes one step a tick makes them: both directions
+    /// are dark together, and everything is lost then.
+    pub(crate) fn slots(seed: u64, loss: f64, ticks: f64, messages: u32) -> Self {
+        let mut flow = Self::new(seed, 0.0);
+        flow.messages = messages;
+        let mut rng = Rng::seed(seed);
+        let mut chance = || {
+            let mut bytes = [0; 4];
+            rng.try_fill_bytes(&mut bytes).unwrap();
+            f64::from(u32::from_le_bytes(bytes)) / 2_f64.powi(32)
+        };
+        let (tick, mut bad) = (Duration::from_secs(1) / 60, chance() < loss);
+        for at in 0..messages + WARM_UP + 1_800 {
+            if bad {
+                flow.link.blackouts.push(tick * at..tick * (at + 1));
+            }
+            let changes = if bad { 1.0 / ticks } else { loss / (1.0 - loss) / ticks };
+            bad ^= chance() < changes;
+        }
         flow
     }
 }
@@ -163,7 +190,7 @@ impl<'f> Run<'f> {
         let at: [SocketAddr; 2] = [([10, 0, 0, 1], 4_000).into(), ([10, 0, 0, 2], 4_000).into()];
         let mut ends = ends(&net, &flow.config, flow.seed, at);
         let mut calm = flow.link.clone();
-        (calm.loss, calm.burst) = (0.0, None);
+        (calm.loss, calm.burst, calm.blackouts) = (0.0, None, Vec::new());
         net.set_links(at[0], at[1], calm);
         ends[0].connect().unwrap();
         while !ends.iter().all(Endpoint::is_connected) {
@@ -173,6 +200,9 @@ impl<'f> Run<'f> {
             net.advance_to_next_or(next);
         }
         net.set_links(at[0], at[1], flow.link.clone());
+        if let Some(back) = &flow.back {
+            net.set_link(at[1], at[0], back.clone());
+        }
         let began = net.now();
         Self { flow, net, at, ends, began, sent: Vec::new(), arrived: Vec::new(), base: None }
     }
@@ -294,13 +324,21 @@ pub(crate) fn backlog(outcome: &Outcome, hole: &Range<Duration>) -> Option<Durat
 /// What nobody can beat who may send one datagram a tick and learns of a loss after a round trip: the 99th percentile
 /// of the delay over the same network, in milliseconds. Its sender is told what arrived, and repeats all of the rest.
 pub(crate) fn floor(flow: &Flow) -> f64 {
+    repeated_after(flow, flow.link.delay * 2 + Duration::from_millis(10))
+}
+
+/// What the path itself allows: each message is sent at every tick until it arrives, and its sender knows when it did.
+pub(crate) fn physics(flow: &Flow) -> f64 {
+    repeated_after(flow, Duration::ZERO)
+}
+
+fn repeated_after(flow: &Flow, round_trip: Duration) -> f64 {
     let net = Net::seed(flow.seed);
     let at: [SocketAddr; 2] = [([10, 0, 0, 1], 4_000).into(), ([10, 0, 0, 2], 4_000).into()];
     let (a, b) = (net.socket(at[0]), net.socket(at[1]));
     net.set_links(at[0], at[1], flow.link.clone());
     let began = net.now();
     let tick_at = |tick: u32| began + Duration::from_secs(1) / flow.per_second * tick;
-    let round_trip = flow.link.delay * 2 + Duration::from_millis(10);
     let mut arrived: Vec<Option<Instant>> = vec![None; flow.messages as usize];
     let (mut settled, mut tick) = (0, 0);
     let mut buffer = vec![0; 65_536];

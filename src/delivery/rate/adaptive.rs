@@ -5,15 +5,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::Progress;
+use super::{Progress, base::Base};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
 /// Window at the start, and the least.
 const FIRST: usize = 10 * PACKET;
 const LEAST: usize = 2 * PACKET;
-/// What may leave at once after a silence, where no queue was ever met.
+/// What may leave at once after a hole, where no queue was ever met.
 const CATCH_UP: usize = 128 << 10;
+/// What may fly beyond the window while nothing is heard, at most.
+const MOST_LOST: usize = 64 << 10;
 /// The longest time for which a peer holds an acknowledgement back.
 const HOLD: Duration = Duration::from_millis(25);
 /// The queue that is aimed at: a quarter of the path's round trip, within these bounds.
@@ -25,9 +27,10 @@ const MOST_NOISE: Duration = Duration::from_millis(40);
 /// shorten such a queue, and so long a time, the queue may be somebody else's.
 const IMPOLITE: u32 = 3;
 const VAIN_CUTS: u32 = 3;
+const WARY_CUTS: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// In the company of a flow that fills the queue, every so many losses ask whether it is still there.
-const LOSSES_BETWEEN_LOOKS: u32 = 3;
+const LOSSES_BETWEEN_LOOKS: u32 = 4;
 /// The path's own round trip is looked for at least so long after the last time.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(8);
 /// Packets by which the share of losses is judged, and how many of them are too many.
@@ -37,9 +40,6 @@ const TOO_MANY: u32 = 7;
 const CLEAN_ROUNDS: u32 = 5;
 /// Round trips in a period at least.
 const PERIOD_SAMPLES: u32 = 2;
-/// The path's round trip is the least of so many spans of so long.
-const SPANS: usize = 8;
-const SPAN: Duration = Duration::from_millis(5_000);
 
 /// The share of the path that a cut leaves in use, in permille; a packet on top of it waits for its acknowledgement.
 const KEPT: u128 = 900;
@@ -78,8 +78,7 @@ pub(super) struct Adaptive {
     /// Messages had to wait for the window or the pacer since the last judgement.
     limited: bool,
     grown_rounds: u32,
-    base: [Option<Duration>; SPANS],
-    span_ends: Option<Instant>,
+    base: Base,
     /// Least round trip of the current period, how many there were, and when it may end.
     least: Option<Duration>,
     samples: u32,
@@ -96,10 +95,11 @@ pub(super) struct Adaptive {
     queue_before: Duration,
     window_before: usize,
     company: Company,
+    /// The queue was somebody else's until it happened to be short.
+    wary: bool,
     look: Option<Look>,
     next_look: Option<Instant>,
     tally: (u32, u32),
-    last_news: Option<Instant>,
 }
 
 impl Adaptive {
@@ -112,8 +112,7 @@ impl Adaptive {
             starting: true,
             limited: false,
             grown_rounds: 0,
-            base: [None; SPANS],
-            span_ends: None,
+            base: Base::default(),
             least: None,
             samples: 0,
             period_began: None,
@@ -126,10 +125,10 @@ impl Adaptive {
             queue_before: Duration::ZERO,
             window_before: 0,
             company: Company::Polite,
+            wary: false,
             look: None,
             next_look: None,
             tally: (0, 0),
-            last_news: None,
         }
     }
 
@@ -137,13 +136,17 @@ impl Adaptive {
         (self.window + self.excess).min(self.max)
     }
 
-    /// The window where nothing was heard for longer than any polite queue lasts: what flies then is no queue but lost,
-    /// and repeats should not wait for the next probe. One that met a queue before gets less, at the rate that it had.
-    pub(super) fn window_in_a_hole(&self, now: Instant, smoothed: Duration) -> Option<usize> {
-        let last = self.last_news?;
-        let hole = now.saturating_duration_since(last) > smoothed * 2 + HOLD;
-        let more = if self.starting { CATCH_UP } else { self.window() + CATCH_UP / 2 };
-        hole.then_some(more.min(self.max))
+    /// Bytes that may be on their way now. What was sent a round trip ago, and nothing was heard since, is no queue but
+    /// lost, and holds nothing back: it may leave again, at the rate that is known. A session that never met a queue may
+    /// catch up with a hole at once.
+    pub(super) fn allowed(&mut self, silence: Duration, smoothed: Duration) -> usize {
+        if self.starting && is_hole(silence, smoothed) {
+            self.window = self.window.max(CATCH_UP).min(self.max);
+        }
+        let window = self.window();
+        let beyond = silence.saturating_sub(smoothed).as_micros().saturating_mul(window as u128);
+        let lost = usize::try_from(beyond / smoothed.as_micros().max(1)).unwrap_or(usize::MAX);
+        (window + lost.min(MOST_LOST)).min(self.max)
     }
 
     /// Bytes per second: a little more than the window needs, so that acknowledgements set the pace where they come
@@ -164,25 +167,21 @@ impl Adaptive {
         self.limited = true;
     }
 
-    /// The first sign of life after a silence. A session that never met a queue may catch up with everything at once;
-    /// one that did begins again with little.
-    pub(super) fn on_awake(&mut self) {
-        if self.starting {
-            self.window = self.max.min(CATCH_UP);
-        } else {
-            self.window = self.window.min(FIRST);
-            self.excess = 0;
-        }
+    /// The first sign of life after a hole: what was lost in it says nothing of queues, and the window stays what it was.
+    fn on_awake(&mut self, now: Instant) {
+        self.excess = 0;
+        self.look = None;
+        self.cut_at = Some(now);
     }
 
     pub(super) fn on_progress(&mut self, now: Instant, news: &Progress, smoothed: Duration, flight: usize) {
-        if news.acked_packets > 0 {
-            self.last_news = Some(now);
+        if is_hole(news.silence, smoothed) {
+            self.on_awake(now);
         }
         self.drain(now, news.acked_bytes);
         self.count_losses(now, news);
         if let Some((measured, adjusted)) = news.sample {
-            self.note_base(now, adjusted);
+            self.base.note(now, adjusted);
             self.held = (self.held * 7 + measured.saturating_sub(adjusted)) / 8;
             let sent = now.checked_sub(measured);
             let after_cut =
@@ -198,49 +197,37 @@ impl Adaptive {
         let lasts = if self.starting { smoothed / 8 } else { smoothed / 2 };
         let over = self.period_began.is_some_and(|began| now >= began + lasts);
         if let Some(least) = self.least.filter(|_| over && self.samples >= PERIOD_SAMPLES) {
+            self.begin_period();
             self.judge(now, least);
-            self.least = None;
-            self.samples = 0;
-            self.period_began = None;
             self.limited = false;
         }
     }
 
+    /// Samples taken before say nothing of what comes.
+    fn begin_period(&mut self) {
+        self.least = None;
+        self.samples = 0;
+        self.period_began = None;
+    }
+
     // ---- what the path says ----
-
-    fn note_base(&mut self, now: Instant, sample: Duration) {
-        let ends = *self.span_ends.get_or_insert(now + SPAN);
-        if now >= ends {
-            self.span_ends = Some(now + SPAN);
-            self.base.rotate_right(1);
-            if let Some(newest) = self.base.first_mut() {
-                *newest = None;
-            }
-        }
-        if let Some(newest) = self.base.first_mut() {
-            *newest = Some(newest.map_or(sample, |least| least.min(sample)));
-        }
-    }
-
-    fn base(&self) -> Duration {
-        self.base.iter().flatten().min().copied().unwrap_or_default()
-    }
 
     /// The queue that counts as long.
     fn long(&self) -> Duration {
-        (self.base() / 4).clamp(SHORT_QUEUE, LONG_QUEUE)
+        (self.base.get() / 4).clamp(SHORT_QUEUE, LONG_QUEUE)
     }
 
     /// A period's least round trip is known: the queue that stood all that time.
     fn judge(&mut self, now: Instant, standing: Duration) {
         self.standing = standing;
-        let queue = standing.saturating_sub(self.base());
+        let queue = standing.saturating_sub(self.base.get());
         let long = queue > self.long() + self.noise;
         if let Some(look) = self.look.take() {
             return self.judge_look(look, queue);
         }
         match self.company {
-            _ if !long => {
+            company if !long => {
+                self.wary |= company != Company::Polite;
                 self.company = Company::Polite;
                 self.vain_cuts = 0;
                 self.noise -= self.noise / 64;
@@ -258,12 +245,13 @@ impl Adaptive {
             self.window = look.window * 3 / 5;
             return;
         }
-        if look.decides && queue > self.long() * IMPOLITE {
+        if look.decides && queue > self.long() * if self.wary { 1 } else { IMPOLITE } {
             self.company = Company::Greedy { losses: 0 };
             self.window = self.window_before * 3 / 4;
             return;
         }
         self.company = Company::Polite;
+        self.wary &= !look.decides;
         self.vain_cuts = if long { self.vain_cuts } else { 0 };
         self.window = self.emptying(look.window, look.standing);
     }
@@ -279,11 +267,11 @@ impl Adaptive {
         if self.vain_cuts == 1 {
             self.vain_since = Some(now);
         }
-        let patient = self.vain_since.is_none_or(|since| now >= since + PATIENCE);
-        if self.vain_cuts > VAIN_CUTS && patient {
+        let patient = self.wary || self.vain_since.is_none_or(|since| now >= since + PATIENCE);
+        if self.vain_cuts > if self.wary { WARY_CUTS } else { VAIN_CUTS } && patient {
             self.vain_cuts = 0;
             self.look(now, true);
-        } else if self.window <= 2 * LEAST {
+        } else if self.window <= 2 * LEAST && queue < self.long() * IMPOLITE {
             // So little makes no queue: the path itself is as uneven as that.
             let beyond = queue.saturating_sub(self.long() + self.noise);
             self.noise = (self.noise + beyond / 2).min(MOST_NOISE);
@@ -303,7 +291,7 @@ impl Adaptive {
             return;
         }
         let speed = match self.company {
-            Company::Polite if self.standing.saturating_sub(self.base()) < self.long() / 3 => {
+            Company::Polite if self.standing.saturating_sub(self.base.get()) < self.long() / 3 => {
                 2 << (self.grown_rounds / CLEAN_ROUNDS / 2).min(6)
             }
             Company::Polite => 1 << (self.grown_rounds / CLEAN_ROUNDS / 2).min(6),
@@ -320,7 +308,7 @@ impl Adaptive {
     /// round trip of `standing`.
     fn emptying(&self, window: usize, standing: Duration) -> usize {
         let whole = (standing + self.held).as_micros().max(1);
-        let share = (self.base() + self.held).as_micros() * KEPT / whole;
+        let share = (self.base.get() + self.held).as_micros() * KEPT / whole;
         let permille = usize::try_from(share.clamp(100, KEPT)).unwrap_or(usize::MAX);
         (window / 1_000 * permille + PACKET).min(window).clamp(LEAST.min(self.max), self.max)
     }
@@ -350,6 +338,7 @@ impl Adaptive {
         self.cut_at = Some(now);
         self.credit = 0;
         self.grown_rounds = 0;
+        self.begin_period();
     }
 
     /// For every two bytes that arrive one may leave, until the flight has come down to the window.
@@ -363,6 +352,10 @@ impl Adaptive {
     }
 
     fn count_losses(&mut self, now: Instant, news: &Progress) {
+        if !self.may_cut(now) {
+            self.tally = (0, 0);
+            return;
+        }
         let (all, lost) = &mut self.tally;
         *all += news.acked_packets + news.lost_packets;
         *lost += news.lost_packets;
@@ -370,12 +363,12 @@ impl Adaptive {
         if *all >= TALLY || heavy {
             self.tally = (0, 0);
         }
-        if news.lost_packets == 0 || self.look.is_some() || !self.may_cut(now) {
+        if news.lost_packets == 0 || self.look.is_some() || !self.limited {
             return;
         }
         match self.company {
             Company::Polite => {
-                let queue = self.standing.saturating_sub(self.base());
+                let queue = self.standing.saturating_sub(self.base.get());
                 if queue > self.long() {
                     self.cut_to_empty(now);
                 } else if heavy {
@@ -394,4 +387,9 @@ impl Adaptive {
     fn may_cut(&self, now: Instant) -> bool {
         self.excess == 0 && self.cut_at.is_none_or(|cut| now >= cut + self.standing)
     }
+}
+
+/// Whether nothing was heard for longer than any polite queue lasts.
+fn is_hole(silence: Duration, smoothed: Duration) -> bool {
+    silence > smoothed * 2 + HOLD
 }

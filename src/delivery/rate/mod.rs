@@ -3,6 +3,7 @@
 //! PROTOCOL.md, "Rate".
 
 mod adaptive;
+mod base;
 mod pacer;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,13 @@ use std::time::{Duration, Instant};
 use adaptive::Adaptive;
 use pacer::Pacer;
 
-use crate::config::{Config, Rate};
+use crate::{
+    config::{Config, Rate},
+    stats,
+};
+
+/// A round trip that is shorter counts as so long.
+const SHORTEST: Duration = Duration::from_micros(100);
 
 /// What acknowledgements and losses have told since it was last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +29,8 @@ pub(crate) struct Progress {
     pub(crate) lost_packets: u32,
     /// The latest round trip: as measured, and without the time for which the peer says it held the answer back.
     pub(crate) sample: Option<(Duration, Duration)>,
-    /// Something was acknowledged after several probes had gone unanswered.
-    pub(crate) awake: bool,
+    /// For how long nothing had been acknowledged, although something was on its way, when something was.
+    pub(crate) silence: Duration,
     /// Packets larger than any path takes: whether one arrived, how many were lost.
     pub(crate) large_acked: bool,
     pub(crate) large_lost: u32,
@@ -57,20 +64,20 @@ impl RateControl {
     }
 
     /// Whether a packet with messages may leave while `flight` bytes are on their way. `waiting`: there are messages
-    /// for one.
+    /// for one; nothing has been acknowledged for `silence`, although something was on its way.
     pub(crate) fn may_send(
         &mut self,
         now: Instant,
         flight: usize,
         waiting: bool,
-        smoothed: Duration,
+        (silence, smoothed): (Duration, Duration),
     ) -> bool {
         self.wake = None;
-        let hole = match &self.control {
-            Control::Adaptive(adaptive) => adaptive.window_in_a_hole(now, smoothed),
-            Control::Fixed(_) | Control::Off => None,
+        let allowed = match &mut self.control {
+            Control::Adaptive(adaptive) => adaptive.allowed(silence, smoothed),
+            Control::Fixed(_) | Control::Off => self.max_flight,
         };
-        let room = flight < self.window().max(hole.unwrap_or(0));
+        let room = flight < allowed;
         let paced = self.pacer.next_send().filter(|&next| next > now);
         let open = room && paced.is_none();
         if waiting && !open {
@@ -102,10 +109,6 @@ impl RateControl {
         flight: usize,
     ) {
         if let Control::Adaptive(adaptive) = &mut self.control {
-            if progress.awake {
-                adaptive.on_awake();
-                self.pacer.reset(now);
-            }
             adaptive.on_progress(now, progress, smoothed, flight);
         }
     }
@@ -128,12 +131,12 @@ impl RateControl {
         }
     }
 
-    /// Bytes per second that may leave; `None` without a limit.
-    pub(crate) fn rate(&self, smoothed: Duration) -> Option<u64> {
-        match &self.control {
-            Control::Adaptive(adaptive) => Some(adaptive.rate(smoothed)),
-            Control::Fixed(rate) => Some(*rate),
-            Control::Off => None,
+    /// Bytes per second that the session may send in the long run, where round trips take so long; `None` if that was not
+    /// measured and it depends on it.
+    pub(crate) fn rate(&self, round_trip: Option<Duration>) -> Option<u64> {
+        if let Control::Fixed(rate) = self.control {
+            return Some(rate);
         }
+        Some(stats::per_second(self.window() as u64, round_trip?.max(SHORTEST)))
     }
 }

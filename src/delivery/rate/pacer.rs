@@ -31,11 +31,6 @@ impl Pacer {
         self.free_at = Some(free + time_for(bytes as u64, rate));
         self.ahead = time_for(burst, rate);
     }
-
-    /// Forgets what was sent.
-    pub(super) fn reset(&mut self, now: Instant) {
-        self.free_at = Some(now);
-    }
 }
 
 /// How long `bytes` take at `rate` bytes per second.

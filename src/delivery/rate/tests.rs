@@ -147,7 +147,7 @@ impl World {
             let smoothed = Duration::from_nanos(flow.smoothed);
             match &mut flow.sender {
                 Sender::Ours(rate) => {
-                    if !rate.may_send(now, flow.flight as usize, true, smoothed) {
+                    if !rate.may_send(now, flow.flight as usize, true, (Duration::ZERO, smoothed)) {
                         if let Some(wake) = rate.wake() {
                             let wake = (wake - self.origin).as_nanos() as u64;
                             self.events.push(Reverse((wake.max(self.now + 1_000), which, None, 0)));

@@ -123,6 +123,11 @@ impl SentPackets {
         self.waiting.is_some_and(|since| now.saturating_duration_since(since) >= wait)
     }
 
+    /// Whether something new was acknowledged within a little more than a round trip, where it could have been.
+    pub(crate) fn is_answered(&self, now: Instant) -> bool {
+        self.waiting.is_none_or(|since| now.saturating_duration_since(since) < self.rtt.smoothed() * 5 / 4)
+    }
+
     /// Whether a small datagram should follow the last one: the sooner one gets through, the sooner the rest may.
     pub(crate) fn take_echo(&mut self, now: Instant) -> bool {
         let due = self.echo_at.is_some_and(|at| at <= now);

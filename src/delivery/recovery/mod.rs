@@ -33,8 +33,6 @@ const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
 /// Larger packets may vanish where the path became narrower.
 pub(super) const LARGE: u32 = 1_200;
-/// Probes in a row without an answer that make a silence.
-const PROBES_OF_SILENCE: u32 = 2;
 
 /// The packets on their way, and the timers that follow from them.
 #[derive(Debug)]
@@ -232,7 +230,7 @@ impl SentPackets {
             self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
         }
         if newly {
-            self.news.awake |= self.probes >= PROBES_OF_SILENCE;
+            self.news.silence = self.news.silence.max(self.silence(now));
             self.probes = 0;
             self.waiting = (self.eliciting_in_flight > 0).then_some(now);
         }
@@ -306,6 +304,11 @@ impl SentPackets {
         newly
     }
 
+    /// For how long nothing was acknowledged although something is on its way.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        self.waiting.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     /// What has become known since the last call.
     pub(crate) fn take_news(&mut self) -> Progress {
         std::mem::take(&mut self.news)
@@ -351,6 +354,11 @@ impl SentPackets {
     #[cfg(test)]
     pub(crate) fn skipped(&self) -> Vec<u64> {
         self.skipped.iter().copied().collect()
+    }
+
+    /// So many packets are lost that the lack of an acknowledgement says little of a packet.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.path.is_lossy()
     }
 
     /// Copies that the measured loss calls for.

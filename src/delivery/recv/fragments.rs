@@ -99,7 +99,11 @@ impl RecvQueue {
         }
         let lane = self.lanes.open(frame.lane);
         if lane.knows_id(id) {
-            self.counters.duplicates += 1;
+            if self.parities.as_ref().is_some_and(|parities| parities.has((frame.lane, id))) {
+                self.count_unneeded();
+            } else {
+                self.counters.duplicates += 1;
+            }
             return Ok(());
         }
         if matches!(frame.numbers, Numbers::Order { set, .. } if lane.is_stale(set)) {
@@ -115,19 +119,25 @@ impl RecvQueue {
                 None => return Ok(()),
             },
         };
-        if !self.fill(now, frame, offset, handle) {
-            return Ok(());
+        if self.fill(now, frame, offset, handle) || self.restore_around(handle, frame.part, frame.bytes.len())
+        {
+            self.arrive(now, frame, id, handle);
         }
+        Ok(())
+    }
+
+    /// Every byte of a `None` or `Order` is here.
+    pub(super) fn arrive(&mut self, now: Instant, frame: &MessageFrame<'_>, id: u64, handle: Handle) {
+        self.drop_parities(handle, (frame.lane, id));
         let lane = self.lanes.open(frame.lane);
         if !lane.close_id(id) {
             // More than 1,024 later ones were over before it.
             self.drop_partial(frame.lane, id);
             self.counters.duplicates += 1;
-            return Ok(());
+            return;
         }
         self.partials.retain(|partial| partial.handle != handle);
         self.complete(now, frame.lane, frame.numbers, handle);
-        Ok(())
     }
 
     /// Frees a `Delivery` that is arriving in fragments, without settling it.
@@ -185,9 +195,9 @@ impl RecvQueue {
 
     fn free_partial(&mut self, partial: &Partial) {
         let Some(stored) = self.store.get(partial.handle) else { return };
-        let total = stored.total as usize;
+        let charge = stored.total as usize + stored.parity_bytes() + MESSAGE_OVERHEAD;
         self.store.remove(partial.handle);
-        self.unreliable_used = self.unreliable_used.saturating_sub(total + MESSAGE_OVERHEAD);
+        self.unreliable_used = self.unreliable_used.saturating_sub(charge);
     }
 
     /// The incomplete `None` or `Order` of this id.
@@ -196,7 +206,7 @@ impl RecvQueue {
         newest_first.find(|partial| partial.lane == lane && partial.id == id).map(|partial| partial.handle)
     }
 
-    fn open_partial(
+    pub(super) fn open_partial(
         &mut self,
         now: Instant,
         frame: &MessageFrame<'_>,
@@ -232,10 +242,23 @@ impl RecvQueue {
         if part.end > u64::from(total) {
             return Err(Violation::Bound);
         }
-        let Some(stored) = known.and_then(|handle| self.store.get(handle)) else { return Ok(()) };
+        self.check_same(frame, total, known)?;
         let most = (total as usize / MIN_FRAGMENT + 2).min(self.limits.max_fragments.into());
-        let fits = stored.total == total && stored.numbers == frame.numbers && !stored.scatters(&part, most);
-        if fits { Ok(()) } else { Err(Violation::Bound) }
+        let stored = known.and_then(|handle| self.store.get(handle));
+        if stored.is_some_and(|stored| stored.scatters(&part, most)) { Err(Violation::Bound) } else { Ok(()) }
+    }
+
+    /// Does the frame speak of the same message as the fragments before it?
+    pub(super) fn check_same(
+        &self,
+        frame: &MessageFrame<'_>,
+        total: u32,
+        known: Option<Handle>,
+    ) -> Result<(), Violation> {
+        let other = known
+            .and_then(|handle| self.store.get(handle))
+            .is_some_and(|stored| stored.total != total || stored.numbers != frame.numbers);
+        if other { Err(Violation::Bound) } else { Ok(()) }
     }
 
     fn fill(&mut self, now: Instant, frame: &MessageFrame<'_>, offset: u32, handle: Handle) -> bool {

@@ -6,6 +6,7 @@
 mod budget;
 mod fragments;
 mod lane;
+mod parity;
 mod ready;
 mod span;
 mod store;
@@ -15,6 +16,8 @@ mod whole;
 mod ancestors;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod parity_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +29,7 @@ use std::{
 use self::{
     fragments::Partial,
     lane::Lanes,
+    parity::Parities,
     ready::ReadyQueue,
     span::Standing,
     store::{Stage, Store},
@@ -116,6 +120,8 @@ pub(crate) struct RecvQueue {
     /// Complete `None` and `Order` messages in storage, oldest first. May name some that are gone.
     kept: OnDemand<VecDeque<Handle>>,
     kept_live: usize,
+    /// What parities did; nothing before the first one came.
+    parities: Option<Box<Parities>>,
     unreliable_used: usize,
     delivery_used: usize,
     /// Charges of all `Delivery` messages that left for good.
@@ -136,6 +142,7 @@ impl RecvQueue {
             partials: OnDemand::default(),
             kept: OnDemand::default(),
             kept_live: 0,
+            parities: None,
             unreliable_used: 0,
             delivery_used: 0,
             consumed: 0,
@@ -169,6 +176,11 @@ impl RecvQueue {
     }
 
     /// The next message for the application. The bytes of a stored one stay until `release`.
+    /// Whether `pop` may give something.
+    pub(crate) fn may_yield(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Ready> {
         let mut turn = self.ready.pop(&self.store)?;
         self.counters.popped += 1;
@@ -295,6 +307,7 @@ impl RecvQueue {
 
     /// Gives back all memory that is not in use.
     pub(crate) fn shrink(&mut self) {
+        self.rest_parities();
         let store = &self.store;
         self.kept.retain(|&handle| store.get(handle).is_some());
         self.kept.rest();

@@ -97,6 +97,10 @@ impl ReadyQueue {
         self.turns.capacity()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
     pub(super) fn has_in_place(&self) -> bool {
         self.in_place > 0
     }

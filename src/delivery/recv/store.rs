@@ -6,7 +6,7 @@ use std::{collections::VecDeque, ops::Range, time::Instant};
 
 use super::span::NONE;
 use crate::{
-    delivery::{on_demand::OnDemand, ranges::Ranges},
+    delivery::{on_demand::OnDemand, parity::Cut, ranges::Ranges},
     wire::message::Numbers,
 };
 
@@ -65,6 +65,8 @@ pub(super) struct Stored {
     pub(super) total: u32,
     /// Next message in the chain of its index. `NONE` ends it.
     pub(super) next: u32,
+    /// How the parities that came cut it; they stand behind the message.
+    pub(super) cut: Option<Cut>,
     bytes: Vec<u8>,
     got: Ranges,
 }
@@ -73,7 +75,8 @@ impl Stored {
     /// A message of which nothing came yet.
     pub(super) fn new(lane: u8, numbers: Numbers, total: u32, late_after: Option<Instant>) -> Self {
         let stage = Stage::Partial;
-        Self { lane, numbers, stage, late_after, total, next: NONE, bytes: Vec::new(), got: Ranges::new() }
+        let (bytes, got) = (Vec::new(), Ranges::new());
+        Self { lane, numbers, stage, late_after, total, next: NONE, cut: None, bytes, got }
     }
 
     pub(super) fn is_late(&self, now: Instant) -> bool {
@@ -90,7 +93,48 @@ impl Stored {
 
     /// Would these bytes open one more gap than `most` allows?
     pub(super) fn scatters(&self, part: &Range<u64>, most: usize) -> bool {
-        self.got.len() >= most && self.got.extends(part)
+        self.got.len_up_to(self.total.into()) >= most && self.got.extends(part)
+    }
+
+    /// Bytes of room for parities.
+    pub(super) fn parity_bytes(&self) -> usize {
+        self.cut.map_or(0, |cut| cut.parity_bytes())
+    }
+
+    /// Whether everything under parity `first` of this cut is here.
+    pub(super) fn lacks_nothing(&self, cut: &Cut, first: u32) -> bool {
+        cut.pieces(first).all(|piece| self.got.covers(&piece))
+    }
+
+    /// Restores the piece that is missing under parity `first`, if it is the only one; whether it was.
+    pub(super) fn restore(&mut self, first: u32) -> bool {
+        let Some(cut) = self.cut else { return false };
+        let Some(piece) = cut.restorable(&self.got, first) else { return false };
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let within = |range: &Range<u64>| place(range.start)..place(range.end);
+        let kept = cut.place(first);
+        // The parity stands behind all of the message, so that everything before it is allocated.
+        let Some((before, parity)) = self.bytes.split_at_mut_checked(place(kept.start)) else { return false };
+        for other in cut.pieces(first).filter(|other| *other != piece) {
+            let other = before.get(within(&other)).unwrap_or_default();
+            parity.iter_mut().zip(other).for_each(|(byte, mask)| *byte ^= mask);
+        }
+        for gap in self.got.gaps(piece.clone()) {
+            let source = parity.get(place(gap.start - piece.start)..place(gap.end - piece.start));
+            if let (Some(source), Some(target)) = (source, before.get_mut(within(&gap))) {
+                target.copy_from_slice(source);
+            }
+        }
+        self.got.insert(piece);
+        self.got.remove(kept);
+        true
+    }
+
+    /// Nothing is missing any more.
+    pub(super) fn drop_parities(&mut self) {
+        if self.cut.take().is_some() {
+            self.bytes.truncate(self.total as usize);
+        }
     }
 
     #[cfg(test)]
@@ -112,7 +156,7 @@ impl Stored {
         self.got.insert(part);
     }
 
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.got.covers(&(0..u64::from(self.total)))
     }
 }
@@ -168,7 +212,7 @@ impl Store {
 
     /// Takes a complete message in, in one copy.
     pub(super) fn put_whole(&mut self, mut stored: Stored, bytes: &[u8]) -> Option<Handle> {
-        let mut buffer = self.take(bytes.len());
+        let mut buffer = self.take(bytes.len(), bytes.len());
         buffer.extend_from_slice(bytes);
         stored.bytes = buffer;
         self.put(stored)
@@ -180,7 +224,7 @@ impl Store {
         let end = (offset as usize).saturating_add(bytes.len());
         let total = self.get(handle).map_or(0, |stored| stored.total as usize);
         let fresh = if self.get(handle).is_some_and(|stored| stored.bytes.capacity() == 0) {
-            self.take(end)
+            self.take(end, total.max(end))
         } else {
             Vec::new()
         };
@@ -279,13 +323,13 @@ impl Store {
         self.slots.capacity() + self.pool.capacity()
     }
 
-    /// An empty buffer for `len` bytes. Never one so much larger that a few charged bytes would hold many: the memory
-    /// of a message stays within four times its charge.
-    fn take(&mut self, len: usize) -> Vec<u8> {
+    /// An empty buffer for `len` bytes of a message that is charged with `total`. Never one so much larger that a few
+    /// charged bytes would hold many: the memory of a message stays within four times its charge.
+    fn take(&mut self, len: usize, total: usize) -> Vec<u8> {
         if len == 0 {
             return Vec::new();
         }
-        let fits = len..=len.saturating_mul(4).saturating_add(256);
+        let fits = len..=total.saturating_mul(4).saturating_add(256);
         let sizes = self.pool.iter().map(Vec::capacity).enumerate();
         let best = sizes.filter(|(_, size)| fits.contains(size)).min_by_key(|&(_, size)| size);
         if let Some(buffer) = best.and_then(|(position, _)| self.pool.swap_remove_back(position)) {

@@ -203,7 +203,7 @@ impl World {
             if len == 0 {
                 break;
             }
-            assert!(said.len() < 64, "a peer that cannot stop");
+            assert!(said.len() < 512, "a peer that cannot stop");
             said.push(out[..len].to_vec());
             self.post(peer, out[..len].to_vec());
         }

@@ -1,6 +1,15 @@
 //! Every limit of an endpoint, with unit, range and default. Holds no secret; checked once, at construction.
 
+mod flood;
+mod server;
+
 use std::time::Duration;
+
+pub(crate) use self::server::MAX_WORKERS;
+pub use self::{
+    flood::Flood,
+    server::{ServerConfig, Worker},
+};
 
 use crate::error::ConfigError;
 
@@ -35,13 +44,13 @@ pub enum Padding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rate {
-    /// As fast as the path takes without a long queue in it; shares the path with others. Not the default yet: after a
-    /// long hole the backlog still leaves too slowly, and small messages lose too much behind heavy random loss.
+    /// As fast as the path takes without a long queue in it; shares the path with others. A game that sends less than that
+    /// never waits. The default.
+    #[default]
     Adaptive,
     /// At most so many bytes per second, counted without UDP and IP headers. 1,000 to 10^10.
     Fixed(u64),
-    /// As fast as `flight_bytes` lets it. The default.
-    #[default]
+    /// As fast as `flight_bytes` lets it.
     Off,
 }
 
@@ -81,10 +90,9 @@ pub struct Config {
     /// Memory for incomplete `None` and `Order` messages and for `Order` messages that wait, in bytes, counted as
     /// above. At least `max_unreliable_bytes` + 64. Default 256 KiB.
     pub unreliable_memory_bytes: usize,
-    /// Bytes that may be on their way unacknowledged, whatever `rate` says. 4,096 to 1 GiB. Default 64 KiB; 256 KiB goes well with
-    /// `Rate::Adaptive`.
+    /// Bytes that may be on their way unacknowledged, whatever `rate` says. 4,096 to 1 GiB. Default 256 KiB.
     pub flight_bytes: usize,
-    /// How fast datagrams may leave. Default `Rate::Off`.
+    /// How fast datagrams may leave. Default `Rate::Adaptive`.
     pub rate: Rate,
     /// Silence after which a peer counts as gone. 1 s to 600 s; the smaller of the two sides counts. Default 30 s.
     pub idle_timeout: Duration,
@@ -130,8 +138,8 @@ impl Default for Config {
             send_queue_messages: 1 << 16,
             receive_window_bytes: 4 << 20,
             unreliable_memory_bytes: 256 << 10,
-            flight_bytes: 64 << 10,
-            rate: Rate::Off,
+            flight_bytes: 256 << 10,
+            rate: Rate::Adaptive,
             idle_timeout: Duration::from_secs(30),
             keep_alive: None,
             initial_rtt: Duration::from_millis(100),

@@ -1,0 +1,195 @@
+//! How somebody who has confirmed becomes a peer, and how a peer goes: the application is asked before anything is read
+//! or sent, and who goes is told so under keys that are then wiped. PROTOCOL.md, "Server" and "Replacement".
+
+use std::{net::SocketAddr, time::Instant};
+
+use rand_core::TryCryptoRng;
+
+use super::{
+    CODE_VIOLATION, FIRST_OWN_CODE, Listener,
+    cids::{Cid, Cids},
+    peer::{Peer, Standing},
+    receive::frames,
+};
+use crate::{
+    connection::Connection,
+    error::{CloseReason, Dropped},
+    event::{Event, PeerId},
+    sealed::{
+        CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
+    },
+    wire::{
+        frame::{Frame, Frames},
+        header::WORD_LEN,
+    },
+};
+
+/// How long what an ended session has left to yield is kept for an application that does not ask.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl Listener {
+    /// A half-open handshake is confirmed by its first packet: the application is asked.
+    pub(super) fn confirmed<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        (from, _proven): (SocketAddr, bool),
+        (number, cid): (u64, Cid),
+        packet: &[u8],
+    ) -> Result<(), Dropped> {
+        // Whoever finds no place to wait for the application repeats CONFIRM, and the entry is there for it.
+        if self.asking >= self.server.max_asking {
+            return Err(Dropped::Handshake);
+        }
+        let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
+        let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
+        let agreed = *agreed;
+        let key = agreed.peer;
+        let negotiated = agreed.negotiated;
+        let mut live =
+            Live::begin(agreed, &self.config, now, rng).map(Box::new).map_err(|_| Dropped::Handshake)?;
+        let Some(share) = self.gate.session_opened(from) else {
+            let padding = self.config.padding;
+            live.say_close(padding, CODE_FULL, &[], |close| self.closes.push_back((from, close)));
+            return Err(Dropped::Handshake);
+        };
+        let mut connection = Box::new(Connection::new(&self.config));
+        connection.start(now, &negotiated, live.channel.seal.next_number());
+        let payload = frames(packet);
+        let ticket = Frames::new(payload).flatten().find_map(|frame| match frame {
+            Frame::Confirm { ticket, .. } => Some(ticket.to_vec()),
+            _ => None,
+        });
+        let at = self.prefix_len() + WORD_LEN;
+        if connection.receive(now, number, payload, at).is_err() {
+            self.gate.session_closed(share);
+            return Err(Dropped::Handshake);
+        }
+        let until = now + self.server.accept_timeout;
+        let peer = Peer {
+            live,
+            connection,
+            address: from,
+            share: Some(share),
+            cids: Cids::new(cid),
+            standing: Standing::Asks { until },
+            strangers: Bucket::new(super::STRANGERS_PER_SECOND, now),
+            is_ready: false,
+            is_touched: false,
+            is_noted: false,
+        };
+        let Some(id) = self.peers.insert(peer) else { return Err(Dropped::Handshake) };
+        self.owners.insert(cid, id);
+        self.asking += 1;
+        self.reschedule(now, id);
+        self.push_event(id, Event::Join { key, ticket: ticket.unwrap_or_default(), address: from });
+        Ok(())
+    }
+
+    /// Lets a peer in that asks. `false` if it does not ask (any more).
+    pub(crate) fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.asks()) else { return false };
+        peer.standing = Standing::Open;
+        self.asking -= 1;
+        let (key, handshake_hash) = (peer.live.peer, Some(peer.live.channel.hash));
+        let reference = messages::reference(&peer.live.init);
+        if let Some(key) = key {
+            // The same key again is the same peer in a new session.
+            if let Some(old) = self.by_key.insert(*key.as_bytes(), id) {
+                self.say_close(old, CODE_REPLACED, &reference);
+                self.end(now, old, CloseReason::Replaced);
+            }
+        }
+        self.push_event(id, Event::Connected { peer: key, handshake_hash });
+        self.give_cids(now, rng, id);
+        self.touch(id);
+        self.make_ready(id);
+        self.reschedule(now, id);
+        true
+    }
+
+    /// Ends the session of a peer, or turns away one that asks, with a code of the application's (0 to 0xfeff, larger
+    /// ones are cut down) and a reason of which the peer gets up to 64 bytes. `false` if there is no such peer.
+    pub(crate) fn close(&mut self, now: Instant, id: PeerId, code: u16, reason: &[u8]) -> bool {
+        let Some(peer) = self.peers.get(id).filter(|peer| !peer.has_ended()) else { return false };
+        let asks = peer.asks();
+        self.say_close(id, code.min(FIRST_OWN_CODE - 1), reason);
+        if asks {
+            self.remove(id);
+        } else {
+            self.end(now, id, CloseReason::ClosedHere);
+        }
+        true
+    }
+
+    /// Closes because the peer, or somebody, did what must not be.
+    pub(super) fn close_for(&mut self, now: Instant, id: PeerId, reason: CloseReason) {
+        let code = if reason == CloseReason::AeadLimit { CODE_AEAD_LIMIT } else { CODE_VIOLATION };
+        self.say_close(id, code, &[]);
+        self.end(now, id, reason);
+    }
+
+    fn say_close(&mut self, id: PeerId, code: u16, reason: &[u8]) {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
+        let to = peer.address;
+        peer.live.say_close(self.config.padding, code, reason, |close| self.closes.push_back((to, close)));
+    }
+
+    /// The session is over. What it has left to yield stays until the application has taken it.
+    pub(super) fn end(&mut self, now: Instant, id: PeerId, reason: CloseReason) {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
+        if peer.asks() {
+            return self.remove(id);
+        }
+        let undelivered = peer.connection.end_session();
+        peer.standing = Standing::Ended { until: now + LINGER };
+        let done = !peer.connection.may_yield();
+        self.forget_names(id);
+        self.push_event(id, Event::Closed { reason, undelivered });
+        if done { self.remove(id) } else { self.reschedule(now, id) }
+    }
+
+    /// Everything of an ended session was yielded.
+    pub(crate) fn finish(&mut self, id: PeerId) {
+        if self.peers.get(id).is_some_and(Peer::has_ended) {
+            self.remove(id);
+        }
+    }
+
+    /// From now on nothing finds this session.
+    fn forget_names(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else { return };
+        for cid in peer.cids.iter() {
+            self.owners.remove(&cid);
+        }
+        if let Some(key) = peer.live.peer {
+            if self.by_key.get(key.as_bytes()) == Some(&id) {
+                self.by_key.remove(key.as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: PeerId) {
+        self.forget_names(id);
+        let Some(mut peer) = self.peers.remove(id) else { return };
+        if peer.asks() {
+            self.asking -= 1;
+        }
+        if let Some(share) = peer.share.take() {
+            self.gate.session_closed(share);
+        }
+        self.deadlines.set(id.index, None);
+    }
+
+    /// Gives the client the spare ids that it is short of. PROTOCOL.md, "Connection ids".
+    pub(super) fn give_cids<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) {
+        while self.peers.get(id).is_some_and(|peer| peer.is_open() && peer.cids.wants_one(now)) {
+            // Without randomness there is no spare; the session works without.
+            let Ok(cid) = self.fresh_cid(rng) else { return };
+            self.owners.insert(cid, id);
+            let Some(peer) = self.peers.get_mut(id) else { return };
+            let (sequence, retire_below) = peer.cids.give(now, cid);
+            peer.connection.give_cid(sequence, retire_below, cid);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Connection ids that a server gives to one peer: which are good, which is next, when an old one is forgotten. The ids
+//! are random numbers of ours, so nobody can guess one and their bytes serve as their own hash.
+//! PROTOCOL.md, "Connection ids".
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    time::{Duration, Instant},
+};
+
+use crate::wire::frame::CID_LEN;
+
+/// Ids of one session that are good at once, the one that is being retired included.
+const MOST: usize = 4;
+/// Spares that a client should hold.
+const SPARES: usize = 2;
+/// Least time between two new ids.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+pub(crate) type Cid = [u8; CID_LEN];
+
+#[derive(Clone, Copy, Debug)]
+struct Issued {
+    sequence: u64,
+    cid: Cid,
+    /// A later one was used: this one is forgotten then.
+    forget_at: Option<Instant>,
+}
+
+/// The ids of one session, oldest first.
+#[derive(Debug)]
+pub(super) struct Cids {
+    issued: Vec<Issued>,
+    next_sequence: u64,
+    /// The oldest that is not retired.
+    current: u64,
+    last_given: Option<Instant>,
+}
+
+impl Cids {
+    /// The first id, the one in the handshake, has the sequence number 0.
+    pub(super) fn new(first: Cid) -> Self {
+        let issued = vec![Issued { sequence: 0, cid: first, forget_at: None }];
+        Self { issued, next_sequence: 1, current: 0, last_given: None }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Cid> {
+        self.issued.iter().map(|issued| issued.cid)
+    }
+
+    /// Whether the client is short of spares and may be given one now. At the start it gets all of them at once.
+    pub(super) fn wants_one(&self, now: Instant) -> bool {
+        let rested = self.next_sequence <= SPARES as u64
+            || self.last_given.is_none_or(|last| now.saturating_duration_since(last) >= BETWEEN);
+        rested && self.issued.len() < MOST && self.spares() < SPARES
+    }
+
+    fn spares(&self) -> usize {
+        self.issued.iter().filter(|issued| issued.sequence > self.current).count()
+    }
+
+    /// When `wants_one` changes its mind.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let forget = self.issued.iter().filter_map(|issued| issued.forget_at).min();
+        let give = self.last_given.filter(|_| self.spares() < SPARES).map(|last| last + BETWEEN);
+        [forget, give.filter(|_| self.issued.len() < MOST)].into_iter().flatten().min()
+    }
+
+    /// Takes a fresh id. Gives its sequence number and the one below which ids are retired.
+    pub(super) fn give(&mut self, now: Instant, cid: Cid) -> (u64, u64) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.issued.push(Issued { sequence, cid, forget_at: None });
+        self.last_given = Some(now);
+        (sequence, self.current)
+    }
+
+    /// An authentic packet came under this id: all older ones are retired, and forgotten after `keep`.
+    pub(super) fn used(&mut self, now: Instant, cid: &Cid, keep: Duration) {
+        let Some(sequence) = self.issued.iter().find(|issued| issued.cid == *cid).map(|used| used.sequence)
+        else {
+            return;
+        };
+        if sequence <= self.current {
+            return;
+        }
+        self.current = sequence;
+        for older in self.issued.iter_mut().filter(|issued| issued.sequence < sequence) {
+            older.forget_at.get_or_insert(now + keep);
+        }
+    }
+
+    /// Takes out what is to be forgotten now.
+    pub(super) fn take_forgotten(&mut self, now: Instant) -> Option<Cid> {
+        let at = self.issued.iter().position(|issued| issued.forget_at.is_some_and(|at| at <= now))?;
+        Some(self.issued.remove(at).cid)
+    }
+}
+
+/// Ids are random already: their bytes are their hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnBytes;
+
+impl BuildHasher for OwnBytes {
+    type Hasher = Last8;
+
+    fn build_hasher(&self) -> Last8 {
+        Last8(0)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Last8(u64);
+
+impl Hasher for Last8 {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk() {
+            // The byte that names the worker is the same in all: spread the others.
+            self.0 = u64::from_le_bytes(*last).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::Environment;
+
+    #[test]
+    fn a_client_holds_two_spares_and_never_more_than_four_ids_are_good() {
+        let now = Environment::os().now();
+        let keep = Duration::from_secs(5);
+        let mut cids = Cids::new([0; 8]);
+        let mut next = 1;
+        let mut given = Vec::new();
+        let mut tick = |cids: &mut Cids, now: Instant| {
+            while cids.take_forgotten(now).is_some() {}
+            while cids.wants_one(now) {
+                given.push(cids.give(now, [next; 8]));
+                next += 1;
+            }
+            assert!(cids.iter().count() <= MOST);
+            given.len()
+        };
+        assert_eq!(tick(&mut cids, now), 2, "both spares at the start");
+        cids.used(now, &[1; 8], keep);
+        assert_eq!(tick(&mut cids, now), 2, "not yet another one");
+        let later = now + BETWEEN;
+        assert_eq!(tick(&mut cids, later), 3);
+        cids.used(later, &[2; 8], keep);
+        cids.used(later, &[0; 8], keep);
+        assert_eq!(tick(&mut cids, later + BETWEEN), 3, "four are good until old ones are forgotten");
+        assert_eq!(tick(&mut cids, now + keep), 4);
+        assert_eq!(given, [(1, 0), (2, 0), (3, 1), (4, 2)]);
+    }
+}

@@ -1,0 +1,159 @@
+//! Handshake messages in: INIT, FIN, and the packet that confirms. The order of the checks is the defence: what is free
+//! comes first, then what costs a Diffie-Hellman operation, and nothing is stored before both.
+//! PROTOCOL.md, "Handshake" and "Flood defence".
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
+
+use super::{
+    Listener,
+    cids::Cid,
+    gate::{Admitted, Init, Reply, Verdict},
+    half_open::{Answer, Entry},
+    receive::open_packet,
+};
+use crate::{
+    crypto::{self, Side},
+    error::Dropped,
+    sealed::{
+        half_open::Stage,
+        local::{Answered, Local},
+        messages,
+    },
+    wire::envelope::{Body, Kind},
+};
+
+/// Diffie-Hellman operations of reading a FIN.
+const FIN_COST: u32 = 1;
+/// How long the receiving keys of an earlier epoch are kept in a session that has not begun: there is none.
+const NO_EPOCH: Duration = Duration::from_secs(1);
+
+impl Listener {
+    /// A datagram whose id is nobody's: INIT, or nothing of ours.
+    pub(super) fn handle_init<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<(), Dropped> {
+        let route_len = self.server.route.len();
+        // An answer is as long as the shortest INIT, so that nobody gets more bytes than he sent.
+        if datagram.len() < route_len + usize::from(self.config.handshake_bytes) {
+            self.stray = true;
+            return Err(Dropped::Unopened);
+        }
+        if !self.accepting || !self.gate.take_envelope(now) {
+            return Err(Dropped::Handshake);
+        }
+        let (route, envelope) = datagram.split_at_mut_checked(route_len).ok_or(Dropped::Length)?;
+        let opened = messages::open(&self.local.envelope, Side::Initiator, route, envelope);
+        let Some(body) = opened else {
+            self.stray = true;
+            return Err(Dropped::Unopened);
+        };
+        let body = body?;
+        if body.kind != Kind::Init {
+            return Err(Dropped::Handshake);
+        }
+        let id = crypto::hash(&[body.noise]);
+        let cost = self.local.credentials.profile.init_cost()
+            + if self.local.credentials.profile.has_fin() { FIN_COST } else { 0 };
+        let init = Init { from, id: &id, cookie: &body.cookie, cost };
+        match self.gate.judge(now, &mut self.half_open, &init) {
+            Verdict::Drop => Err(Dropped::Handshake),
+            Verdict::AskCookie(cookie) => {
+                let reference = messages::reference(&id);
+                self.reply(Reply::Cookie { to: from, reference, cookie })
+            }
+            Verdict::Again => {
+                let Some(entry) = self.half_open.find(&id) else { return Err(Dropped::Handshake) };
+                entry.answer_to(from);
+                let cid = entry.cid;
+                self.reply(Reply::Response { to: from, cid })
+            }
+            Verdict::Read(admitted) => self.answer(now, rng, admitted, id, body.noise),
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<(), Dropped> {
+        if self.replies.push(reply) { Ok(()) } else { Err(Dropped::Handshake) }
+    }
+
+    /// Reads message 1 and keeps an answer to it.
+    fn answer<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        admitted: Admitted,
+        id: [u8; 32],
+        noise: &[u8],
+    ) -> Result<(), Dropped> {
+        let candidate = self.local.read_init(noise)?;
+        if let Some(key) = candidate.noise.remote_static() {
+            self.local.welcome(&key)?;
+        }
+        let cid = self.fresh_cid(rng).map_err(|_| Dropped::Handshake)?;
+        let Answered { response, stage, .. } =
+            self.local.answer(rng, id, candidate, Some(cid)).map_err(|_| Dropped::Handshake)?;
+        let to = admitted.from;
+        if !self.half_open.insert(now, admitted, Answer { id, cid, response, stage }) {
+            return Err(Dropped::Handshake);
+        }
+        self.reply(Reply::Response { to, cid })
+    }
+
+    /// A datagram with the id of a half-open entry: FIN where the pattern has one, else the packet that confirms.
+    pub(super) fn half_open_packet<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        from: SocketAddr,
+        cid: Cid,
+        (prefix, packet): (&[u8], &mut [u8]),
+    ) -> Result<(), Dropped> {
+        let entry = self.half_open.find_cid(&cid).ok_or(Dropped::Unopened)?;
+        let Stage::AwaitsPacket(agreed) = &mut entry.stage else {
+            return self.handle_fin(now, cid, prefix, packet);
+        };
+        let number = open_packet(&mut agreed.channel.open, now, NO_EPOCH, prefix, packet)?;
+        let proven = entry.proves(from);
+        self.confirmed(now, rng, (from, proven), (number, cid), packet)
+    }
+
+    fn handle_fin(
+        &mut self,
+        now: Instant,
+        cid: Cid,
+        prefix: &[u8],
+        envelope: &mut [u8],
+    ) -> Result<(), Dropped> {
+        let opened = messages::open(&self.local.envelope, Side::Initiator, prefix, envelope);
+        let body: Body<'_> = opened.ok_or(Dropped::Unopened)??;
+        if body.kind != Kind::Fin {
+            return Err(Dropped::Handshake);
+        }
+        let Self { half_open, gate, local, .. } = self;
+        let entry: &mut Entry<Stage> = half_open.find_cid(&cid).ok_or(Dropped::Handshake)?;
+        let reference = messages::reference(&crypto::hash(&[entry.response.as_bytes()]));
+        if !bool::from(body.reference.ct_eq(&reference)) || !entry.reads.allows(now) {
+            return Err(Dropped::Handshake);
+        }
+        if !entry.take_prepaid() && !gate.charge(now, entry.from(), FIN_COST, entry.is_validated()) {
+            return Err(Dropped::Handshake);
+        }
+        entry.reads.note();
+        let Stage::AwaitsFin(noise) = &entry.stage else { return Err(Dropped::Handshake) };
+        let fin = local.read_fin(noise, body.noise)?;
+        if let Some(key) = fin.noise.remote_static() {
+            local.welcome(&key)?;
+        }
+        entry.stage = Stage::AwaitsPacket(Box::new(Local::agreed(entry.id, fin)?));
+        Ok(())
+    }
+}

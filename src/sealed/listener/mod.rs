@@ -1,0 +1,281 @@
+//! Many sealed peers on one port, without the socket: answers, asks the application whom to let in, and keeps a session
+//! for each. Dials nobody. Knows addresses only as the places that datagrams come from and go to; who a peer is, its keys
+//! say. No call walks over all peers: who is due, who has something to send and who has news stands in queues.
+//! PROTOCOL.md, "Server".
+
+mod accept;
+mod cids;
+mod gate;
+mod half_open;
+mod handshake;
+mod heap;
+mod peer;
+mod receive;
+mod timers;
+mod transmit;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand_core::TryCryptoRng;
+
+pub use self::gate::FloodStats;
+use self::{
+    cids::Cid,
+    gate::{CookieSecrets, Gate, Replies},
+    half_open::HalfOpenTable,
+    heap::Deadlines,
+    peer::{Peer, Peers},
+};
+use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
+use crate::{
+    config::{Config, ServerConfig},
+    connection::Connection,
+    crypto::{self, EntropyError, PublicKey, Secret},
+    error::ConfigError,
+    event::{Event, PeerId},
+    stats::Drops,
+    wire::{frame::CID_LEN, worker::name_worker},
+};
+
+/// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
+const MAX_EVENTS: usize = 65_536;
+/// Datagrams a second from other addresses than a session's own that one id may cause to be opened.
+const STRANGERS_PER_SECOND: u32 = 1_000;
+
+/// The sealed side of a server. Used through [`SealedServer`](crate::SealedServer).
+pub struct Listener {
+    server: ServerConfig,
+    /// What holds for the session of each peer.
+    config: Arc<Config>,
+    local: Local,
+    gate: Gate,
+    half_open: HalfOpenTable<Stage>,
+    owners: HashMap<Cid, PeerId, cids::OwnBytes>,
+    peers: Peers,
+    by_key: BTreeMap<[u8; 32], PeerId>,
+    asking: usize,
+    deadlines: Deadlines,
+    /// Peers that may have something to send, each once.
+    ready: VecDeque<PeerId>,
+    /// Peers whose partly filled datagrams leave at the next flush, each once.
+    touched: Vec<PeerId>,
+    /// Peers with notices, each once.
+    noted: VecDeque<PeerId>,
+    replies: Replies,
+    /// Sealed CLOSE packets. Their keys are gone already.
+    closes: VecDeque<(SocketAddr, Vec<u8>)>,
+    events: VecDeque<(PeerId, Event)>,
+    drops: Drops,
+    accepting: bool,
+    /// The last datagram had an id that is nobody's, and was no handshake message.
+    stray: bool,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({} peers)", self.peers.len())
+    }
+}
+
+impl Listener {
+    /// A server with the keys of `credentials`, which must be of a profile that answers.
+    pub(crate) fn new<R: TryCryptoRng + ?Sized>(
+        credentials: Credentials,
+        server: ServerConfig,
+        now: Instant,
+        rng: &mut R,
+    ) -> Result<Self, NoListener> {
+        server.check().map_err(NoListener::Config)?;
+        if credentials.role == Role::Initiator {
+            return Err(NoListener::Role);
+        }
+        let config = Arc::new(server.session.clone());
+        let local = Local::new(credentials, &config, &server.route).map_err(NoListener::Config)?;
+        let secrets = Arc::new(CookieSecrets::new(now, rng).map_err(|_| NoListener::Entropy)?);
+        let gate = Gate::new(&server.flood, secrets, now, rng).map_err(|_| NoListener::Entropy)?;
+        Ok(Self {
+            gate,
+            half_open: HalfOpenTable::new(server.flood.half_open, now),
+            owners: HashMap::default(),
+            peers: Peers::default(),
+            by_key: BTreeMap::new(),
+            asking: 0,
+            deadlines: Deadlines::default(),
+            ready: VecDeque::new(),
+            touched: Vec::new(),
+            noted: VecDeque::new(),
+            replies: Replies::default(),
+            closes: VecDeque::new(),
+            events: VecDeque::new(),
+            drops: Drops::default(),
+            accepting: true,
+            stray: false,
+            local,
+            config,
+            server,
+        })
+    }
+
+    // ---- what the application asks ----
+
+    /// Peers with a session, those that still ask included.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.peers.ids()
+    }
+
+    pub(crate) fn is_open(&self, id: PeerId) -> bool {
+        self.peers.get(id).is_some_and(Peer::is_open)
+    }
+
+    pub(crate) fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        self.peers.get(id).map(|peer| peer.address)
+    }
+
+    pub(crate) fn peer_key(&self, id: PeerId) -> Option<PublicKey> {
+        self.peers.get(id).and_then(|peer| peer.live.peer)
+    }
+
+    pub(crate) fn handshake_hash(&self, id: PeerId) -> Option<[u8; 32]> {
+        self.peers.get(id).map(|peer| peer.live.channel.hash)
+    }
+
+    /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
+    pub(crate) fn export_key(&self, id: PeerId, context: &[u8]) -> Option<Secret<32>> {
+        self.peers.get(id).map(|peer| peer.live.export_key(context))
+    }
+
+    pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
+        self.peers.get(id).filter(|peer| !peer.asks()).map(|peer| &*peer.connection)
+    }
+
+    /// The peer may have something to send afterwards.
+    pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
+        self.touch(id);
+        self.peers.get_mut(id).filter(|peer| !peer.asks()).map(|peer| &mut *peer.connection)
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<(PeerId, Event)> {
+        while let Some(&id) = self.noted.front() {
+            let notice = self.peers.get_mut(id).and_then(|peer| {
+                let notice = peer.connection.take_notice();
+                peer.is_noted = notice.is_some();
+                notice
+            });
+            if let Some((message, outcome)) = notice {
+                return Some((id, Event::Notice { message, outcome }));
+            }
+            self.noted.pop_front();
+        }
+        self.events.pop_front()
+    }
+
+    /// Whether the last datagram, which was not changed, may be another worker's.
+    pub(crate) fn take_stray(&mut self) -> bool {
+        std::mem::take(&mut self.stray)
+    }
+
+    pub(crate) fn flood_stats(&self) -> FloodStats {
+        self.gate.stats(&self.half_open)
+    }
+
+    pub(crate) fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Whether newcomers are answered.
+    pub(crate) fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+        if !accepting {
+            self.half_open.erase(|_| true);
+        }
+    }
+
+    // ---- queues ----
+
+    fn push_event(&mut self, id: PeerId, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back((id, event));
+    }
+
+    /// The peer may have something to send at once.
+    fn make_ready(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_ready) {
+            peer.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The peer may have something to send when the caller lets partly filled datagrams leave.
+    fn touch(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_touched) {
+            peer.is_touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// The peer may have notices.
+    fn note(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_noted) {
+            peer.is_noted = true;
+            self.noted.push_back(id);
+        }
+    }
+
+    /// Lets partly filled datagrams of everybody who was touched leave.
+    pub(crate) fn flush_all(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.is_touched = false;
+            if peer.connection.wants_flush() {
+                peer.connection.flush();
+            }
+            self.make_ready(id);
+        }
+        self.touched = touched;
+    }
+
+    /// Where in a datagram to us the packet begins.
+    fn prefix_len(&self) -> usize {
+        self.server.route.len() + CID_LEN
+    }
+
+    /// How long the receiving keys of the epoch before, and retired ids, are kept.
+    fn keep(connection: &Connection) -> Duration {
+        (connection.pto() * 3).clamp(Duration::from_secs(1), Duration::from_secs(3))
+    }
+
+    /// A fresh id that is nobody's. Its first byte names the worker, where several share the port. PROTOCOL.md, "Workers".
+    fn fresh_cid<R: TryCryptoRng + ?Sized>(&mut self, rng: &mut R) -> Result<Cid, EntropyError> {
+        loop {
+            let mut cid = crypto::random::<CID_LEN, _>(rng)?;
+            if let (Some(worker), [first, ..]) = (self.server.worker, &mut cid) {
+                *first = name_worker(*first, worker.index, worker.count);
+            }
+            if !self.owners.contains_key(&cid) && self.half_open.find_cid(&cid).is_none() {
+                return Ok(cid);
+            }
+        }
+    }
+}
+
+/// Why there is no listener.
+#[derive(Debug)]
+pub(crate) enum NoListener {
+    Config(ConfigError),
+    /// The credentials are those of a side that only dials.
+    Role,
+    Entropy,
+}

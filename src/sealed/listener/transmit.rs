@@ -1,0 +1,90 @@
+//! The outgoing path, top to bottom: one datagram a call, farewells and handshakes before packets, peers in turn.
+//! PROTOCOL.md, "Packets" and "Server".
+
+use std::{net::SocketAddr, time::Instant};
+
+use rand_core::TryCryptoRng;
+
+use super::{Listener, gate::Reply};
+use crate::{
+    crypto::Side,
+    error::CloseReason,
+    event::PeerId,
+    sealed::{Failure, messages},
+    wire::envelope::{Body, Kind},
+};
+
+/// Length of a COOKIE datagram: less than any INIT.
+const COOKIE_DATAGRAM: usize = 128;
+
+impl Listener {
+    /// Writes the next datagram that is due into `out`, which has room for `max_datagram_bytes`, and says where it goes.
+    pub(crate) fn poll_transmit<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        out: &mut [u8],
+    ) -> Option<(usize, SocketAddr)> {
+        if let Some((to, datagram)) = self.closes.pop_front() {
+            out.get_mut(..datagram.len())?.copy_from_slice(&datagram);
+            return Some((datagram.len(), to));
+        }
+        // A failure here means no randomness or no room: then nobody is answered, and those who ask will ask again.
+        if let Ok(Some(sent)) = self.transmit_handshake(rng, out) {
+            return Some(sent);
+        }
+        while let Some(id) = self.ready.pop_front() {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.is_ready = false;
+            match self.transmit_peer(now, rng, id, out) {
+                Ok(0) => self.reschedule(now, id),
+                Ok(len) => {
+                    self.make_ready(id);
+                    return self.address(id).map(|to| (len, to));
+                }
+                Err(Failure::Room) => {}
+                Err(Failure::Entropy) => self.end(now, id, CloseReason::Entropy),
+                Err(Failure::Exhausted) => self.end(now, id, CloseReason::KeysExhausted),
+            }
+        }
+        None
+    }
+
+    /// RESP, at most one for each INIT read, and COOKIE; neither is longer than the datagram that it answers.
+    fn transmit_handshake<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        rng: &mut R,
+        out: &mut [u8],
+    ) -> Result<Option<(usize, SocketAddr)>, Failure> {
+        while let Some(reply) = self.replies.pop() {
+            let zero = [0; 16];
+            let (to, body, size) = match reply {
+                Reply::Cookie { to, reference, cookie } => {
+                    (to, Body { kind: Kind::Cookie, cookie, reference, noise: &[] }, COOKIE_DATAGRAM)
+                }
+                Reply::Response { to, cid } => {
+                    let Some(entry) = self.half_open.find_cid(&cid) else { continue };
+                    let reference = messages::reference(&entry.id);
+                    let noise = entry.response.as_bytes();
+                    let size = self.config.handshake_bytes.into();
+                    (to, Body { kind: Kind::Resp, cookie: zero, reference, noise }, size)
+                }
+            };
+            let len = messages::seal(&self.local.envelope, rng, Side::Responder, &[], &body, size, out)?;
+            return Ok(Some((len, to)));
+        }
+        Ok(None)
+    }
+
+    /// The next packet of one peer; 0 if it has nothing to send now.
+    fn transmit_peer<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        id: PeerId,
+        out: &mut [u8],
+    ) -> Result<usize, Failure> {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else { return Ok(0) };
+        peer.live.transmit(now, &self.config, &mut peer.connection, rng, out)
+    }
+}

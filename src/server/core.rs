@@ -1,0 +1,173 @@
+//! What the shell of a server asks of the core under it, sealed or plain. The core makes no I/O: it is handed the time,
+//! datagrams with their senders and a generator, and gives datagrams with their receivers and events back.
+
+use std::{net::SocketAddr, time::Instant};
+
+use rand_core::TryCryptoRng;
+
+use crate::{
+    connection::Connection,
+    crypto::{PublicKey, Secret},
+    event::{Event, PeerId},
+    sealed::Listener,
+    stats::Drops,
+};
+
+pub(crate) trait ServerCore {
+    /// Takes one datagram. Gives the peer for which something may be ready now.
+    fn handle_datagram<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Option<PeerId>;
+    /// Writes the next datagram into `out`; its length and where it goes. `None`: nothing to send now.
+    fn poll_transmit<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        out: &mut [u8],
+    ) -> Option<(usize, SocketAddr)>;
+    fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R);
+    fn deadline(&self) -> Option<Instant>;
+    fn poll_event(&mut self) -> Option<(PeerId, Event)>;
+    /// Lets in a peer that asks; `false` if it does not.
+    fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool;
+    /// Ends a session or turns a peer away that asks; `false` if there is none.
+    fn close(&mut self, now: Instant, id: PeerId, code: u16, reason: &[u8]) -> bool;
+    /// Everything of an ended session was yielded.
+    fn finish(&mut self, id: PeerId);
+    fn set_accepting(&mut self, accepting: bool);
+    /// Lets partly filled datagrams of everybody who was touched leave.
+    fn flush_all(&mut self);
+    fn len(&self) -> usize;
+    fn ids(&self) -> impl Iterator<Item = PeerId> + '_;
+    fn address(&self, id: PeerId) -> Option<SocketAddr>;
+    /// Of a peer that was let in, also after its session ended and until all was yielded.
+    fn connection(&self, id: PeerId) -> Option<&Connection>;
+    fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection>;
+    /// Whether messages can be queued for it.
+    fn is_open(&self, id: PeerId) -> bool;
+    fn drops(&self) -> &Drops;
+    /// Whether the last datagram, which was not changed, may be another worker's.
+    fn take_stray(&mut self) -> bool {
+        false
+    }
+    // What only a sealed session has.
+    fn peer_key(&self, _id: PeerId) -> Option<PublicKey> {
+        None
+    }
+    fn handshake_hash(&self, _id: PeerId) -> Option<[u8; 32]> {
+        None
+    }
+    fn export_key(&self, _id: PeerId, _context: &[u8]) -> Option<Secret<32>> {
+        None
+    }
+}
+
+/// Both cores have inherent methods of the same names.
+macro_rules! server_core {
+    ($kind:ty, { $($own:item)* }) => {
+        impl ServerCore for $kind {
+            fn handle_datagram<R: TryCryptoRng + ?Sized>(
+                &mut self,
+                now: Instant,
+                rng: &mut R,
+                from: SocketAddr,
+                datagram: &mut [u8],
+            ) -> Option<PeerId> {
+                <$kind>::handle_datagram(self, now, rng, from, datagram)
+            }
+
+            fn poll_transmit<R: TryCryptoRng + ?Sized>(
+                &mut self,
+                now: Instant,
+                rng: &mut R,
+                out: &mut [u8],
+            ) -> Option<(usize, SocketAddr)> {
+                <$kind>::poll_transmit(self, now, rng, out)
+            }
+
+            fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
+                <$kind>::handle_timeout(self, now, rng);
+            }
+
+            fn deadline(&self) -> Option<Instant> {
+                <$kind>::deadline(self)
+            }
+
+            fn poll_event(&mut self) -> Option<(PeerId, Event)> {
+                <$kind>::poll_event(self)
+            }
+
+            fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool {
+                <$kind>::accept(self, now, rng, id)
+            }
+
+            fn close(&mut self, now: Instant, id: PeerId, code: u16, reason: &[u8]) -> bool {
+                <$kind>::close(self, now, id, code, reason)
+            }
+
+            fn finish(&mut self, id: PeerId) {
+                <$kind>::finish(self, id);
+            }
+
+            fn set_accepting(&mut self, accepting: bool) {
+                <$kind>::set_accepting(self, accepting);
+            }
+
+            fn flush_all(&mut self) {
+                <$kind>::flush_all(self);
+            }
+
+            fn len(&self) -> usize {
+                <$kind>::len(self)
+            }
+
+            fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
+                <$kind>::ids(self)
+            }
+
+            fn address(&self, id: PeerId) -> Option<SocketAddr> {
+                <$kind>::address(self, id)
+            }
+
+            fn connection(&self, id: PeerId) -> Option<&Connection> {
+                <$kind>::connection(self, id)
+            }
+
+            fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
+                <$kind>::connection_mut(self, id)
+            }
+
+            fn is_open(&self, id: PeerId) -> bool {
+                <$kind>::is_open(self, id)
+            }
+
+            fn drops(&self) -> &Drops {
+                <$kind>::drops(self)
+            }
+
+            $($own)*
+        }
+    };
+}
+
+server_core!(Listener, {
+    fn take_stray(&mut self) -> bool {
+        Self::take_stray(self)
+    }
+
+    fn peer_key(&self, id: PeerId) -> Option<PublicKey> {
+        Self::peer_key(self, id)
+    }
+
+    fn handshake_hash(&self, id: PeerId) -> Option<[u8; 32]> {
+        Self::handshake_hash(self, id)
+    }
+
+    fn export_key(&self, id: PeerId, context: &[u8]) -> Option<Secret<32>> {
+        Self::export_key(self, id, context)
+    }
+});

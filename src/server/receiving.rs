@@ -1,0 +1,116 @@
+//! Receiving: the messages of all peers, lent in place, in the order in which their datagrams came. One call works off
+//! a bounded number of datagrams and goes on where it stopped.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{Server, core::ServerCore};
+use crate::{
+    delivery::recv::{Place, Ready},
+    endpoint::Message,
+    error::Dropped,
+    event::PeerId,
+    socket::AddressedUdp,
+    stats::add,
+};
+
+/// Failures of the socket after which one round stops reading.
+const MAX_FAILURES: usize = 16;
+/// How soon `maintain` wants to be called again when the socket would not take a datagram.
+pub(super) const RETRY: Duration = Duration::from_millis(1);
+
+#[expect(private_bounds, reason = "only this crate has cores")]
+impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
+    /// The next message of any peer, lent in place; `None` when there is none now, or when this round has read
+    /// [`reads_per_call`](crate::ServerConfig::reads_per_call) datagrams: then `maintain` is due at once.
+    ///
+    /// Reads the socket in batches until a message is ready or nothing more waits, then sends acknowledgements and what
+    /// is queued. Never blocks. Failures of the socket are counted in [`stats`](Self::stats) and survived.
+    pub fn recv(&mut self) -> Option<(PeerId, Message<'_>)> {
+        self.take_back();
+        let (id, ready) = self.next_ready()?;
+        Some((id, self.lend(id, &ready)))
+    }
+
+    fn next_ready(&mut self) -> Option<(PeerId, Ready)> {
+        let mut clock = None;
+        let mut failures = 0;
+        loop {
+            if let Some(id) = self.current {
+                if let Some(ready) = self.core.connection_mut(id).and_then(|connection| connection.pop()) {
+                    return Some((id, ready));
+                }
+                self.core.finish(id);
+                self.current = None;
+            }
+            let now = *clock.get_or_insert_with(|| self.environment.now());
+            if self.taken >= self.reads_per_call {
+                break;
+            }
+            if self.take_datagram(now) {
+                continue;
+            }
+            match self.socket.recv_batch(&mut self.incoming) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.stats.socket_errors.count(&error);
+                    failures += 1;
+                    if failures >= MAX_FAILURES {
+                        break;
+                    }
+                }
+            }
+        }
+        self.taken = 0;
+        let now = clock.unwrap_or_else(|| self.environment.now());
+        self.run_timers(now);
+        self.flush_and_transmit(now);
+        None
+    }
+
+    /// Hands the next datagram of the batch to the core; `false` if there is none.
+    fn take_datagram(&mut self, now: Instant) -> bool {
+        let Some(arrival) = self.incoming.take_next() else { return false };
+        self.taken += 1;
+        add(&mut self.stats.datagrams_received, 1);
+        add(&mut self.stats.bytes_received, arrival.datagram.len());
+        if arrival.too_long || arrival.datagram.is_empty() {
+            self.stats.drops.count(Dropped::Length);
+        } else {
+            self.current =
+                self.core.handle_datagram(now, &mut self.environment, arrival.from, arrival.datagram);
+            if self.core.take_stray() {
+                self.socket.misdirected(arrival.datagram, arrival.from);
+            }
+        }
+        true
+    }
+
+    fn lend(&mut self, id: PeerId, ready: &Ready) -> Message<'_> {
+        let bytes = match ready.place {
+            Place::Datagram { start, len } => {
+                self.incoming.last_taken().get(start..).and_then(|from| from.get(..len)).unwrap_or_default()
+            }
+            Place::Stored(handle) => {
+                self.lent = Some((id, handle));
+                let connection = self.core.connection(id);
+                connection.map(|connection| connection.stored(handle)).unwrap_or_default()
+            }
+        };
+        self.stats.messages_yielded.count(ready.guarantee);
+        add(&mut self.stats.message_bytes_yielded, bytes.len());
+        Message::new(bytes, ready)
+    }
+
+    /// The loan of the last message is over.
+    pub(super) fn take_back(&mut self) {
+        if let Some((id, handle)) = self.lent.take() {
+            if let Some(connection) = self.core.connection_mut(id) {
+                connection.release(handle);
+            }
+        }
+    }
+}
