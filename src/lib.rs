@@ -158,6 +158,7 @@ mod event;
 pub mod fuzzing;
 mod os;
 mod plain;
+mod roster;
 mod sealed;
 mod server;
 #[cfg(feature = "sim")]
@@ -177,9 +178,9 @@ pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
 pub use event::{Event, PeerId};
 #[cfg(feature = "sim")]
 pub use os::Environment;
-pub use plain::Plain;
+pub use plain::{Listener as PlainListener, Plain};
 pub use sealed::{Credentials, FloodStats, Listener, Sealed, Trust};
-pub use server::{Peer, SealedServer, Server};
+pub use server::{Peer, PlainServer, SealedServer, Server, ServerSession};
 pub use socket::{
     AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, SendBatch, ServerSocket, UdpLike,
     WorkerSocket, bind_workers, memory_pair,

@@ -40,7 +40,7 @@ impl Connection {
             || self.control.window_due
             || self.probes > 0
             || !self.replies.is_empty()
-            || self.has_cid_due();
+            || self.has_gift_due();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
@@ -69,7 +69,7 @@ impl Connection {
             contents += 1;
             eliciting = true;
         }
-        let given = self.write_cids(&mut context, &mut writer);
+        let given = self.write_gifts(&mut context, &mut writer);
         contents += given;
         eliciting |= given > 0;
         eliciting |= self.write_replies(&mut context, &mut writer);

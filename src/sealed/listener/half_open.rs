@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::gate::{Admitted, Origin};
+use super::gate::Admitted;
 use crate::{
+    roster::Origin,
     sealed::{
         budget::{FAILING_READS, PerSecond},
         half_open::{ENTRY_LIFE, SAFE_AGE},
