@@ -309,6 +309,7 @@ fn drained_after_what_was_queued<L: ServerSession, S: Session>(mut scene: Scene<
     assert_eq!(scene.host.heard.len(), 1);
     assert_eq!(scene.host.server.len(), 1);
     assert!(scene.run_until(Duration::from_secs(3), |scene| scene.host.server.is_empty()));
+    scene.run(Duration::from_millis(10));
     let ends: Vec<_> = scene
         .host
         .events

@@ -13,6 +13,8 @@ use crate::{
 
 /// Most ids that are good at once, so no more can be on their way.
 const MOST: usize = 4;
+/// What a REDIRECT frame has in front of its ticket: kind and length.
+const REDIRECT_HEAD: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Given {
@@ -67,8 +69,8 @@ impl Connection {
     /// Asks the peer to go elsewhere, with REDIRECT, until that is known to have arrived. `false`: there was one in this
     /// session already, or the ticket is empty or too long.
     pub(crate) fn redirect(&mut self, ticket: &[u8]) -> bool {
-        let good =
-            self.started && (1..=MAX_TICKET).contains(&ticket.len()) && self.control.redirect.is_none();
+        let fits = (1..=MAX_TICKET).contains(&ticket.len()) && ticket.len() + REDIRECT_HEAD <= self.capacity;
+        let good = self.started && fits && self.control.redirect.is_none();
         if good {
             self.control.redirect = Some(Box::new(Redirect { ticket: ticket.to_vec(), due: true }));
         }

@@ -28,6 +28,7 @@ use crate::{
     sealed::{Credentials, NoListener, Sealed},
     socket::UdpLike,
     stats::{Stats, add, is_too_large},
+    ticket::TicketError,
 };
 
 /// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
@@ -111,6 +112,8 @@ pub enum StartError {
     Role,
     /// The operating system gave no randomness.
     Entropy,
+    /// The ticket does not lead to a session.
+    Ticket(TicketError),
 }
 
 impl fmt::Display for StartError {
@@ -121,6 +124,7 @@ impl fmt::Display for StartError {
             Self::Socket(error) => write!(f, "the socket could not be made ready: {error}"),
             Self::Role => f.write_str("a server needs credentials that answer"),
             Self::Entropy => f.write_str("the operating system gave no randomness"),
+            Self::Ticket(error) => error.fmt(f),
         }
     }
 }
@@ -131,6 +135,7 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::Key(error) => Some(error),
             Self::Socket(error) => Some(error),
+            Self::Ticket(error) => Some(error),
             Self::Role | Self::Entropy => None,
         }
     }

@@ -18,9 +18,10 @@ use crate::{
     event::{Event, PeerId},
     os::Environment,
     plain,
-    sealed::{Credentials, Listener},
+    sealed::{Credentials, FloodStats, Listener},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::{Stats, add},
+    ticket::{Admission, Ticket, TicketError, TicketKeys},
 };
 
 /// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
@@ -34,6 +35,49 @@ const MAX_SENDS: usize = 65_536;
 /// [`poll_event`](Self::poll_event) until it gives `None`, send what you have, then call [`maintain`](Self::maintain);
 /// again when the socket is readable or when the instant that `maintain` returned has come. Whoever wants to join shows
 /// up as [`Event::Join`], and is in when you say so with [`accept`](Self::accept).
+///
+/// ```
+/// use sealgram::{
+///     Config, Credentials, Event, Guarantee, SealedEndpoint, SealedServer, SecretKey, ServerConfig, Trust,
+/// };
+/// use std::net::UdpSocket;
+///
+/// let key = SecretKey::generate()?; // players know its public key beforehand
+/// let credentials = Credentials::server_auth(&key, Trust::Anyone);
+/// let mut server = SealedServer::new(UdpSocket::bind("127.0.0.1:0")?, credentials, ServerConfig::default())?;
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// socket.connect(server.socket().local_addr()?)?;
+/// let own = SecretKey::generate()?;
+/// let credentials = Credentials::client_auth(&own, key.public_key())?;
+/// let mut player = SealedEndpoint::with_credentials(socket, credentials, Config::default())?;
+/// player.connect()?;
+/// player.send_payload(Guarantee::Delivery, b"hello")?;
+///
+/// let echo = loop {
+///     // The server's loop.
+///     while let Some((id, message)) = server.recv() {
+///         let words = message.to_vec();
+///         if let Some(mut peer) = server.peer(id) {
+///             peer.send_payload(Guarantee::Delivery, &words)?;
+///         }
+///     }
+///     while let Some((id, event)) = server.poll_event() {
+///         if let Event::Join { key: Some(key), .. } = event {
+///             println!("{key} joins");
+///             server.accept(id);
+///         }
+///     }
+///     server.maintain();
+///     // The player's loop.
+///     if let Some(message) = player.recv()? {
+///         break message.to_vec();
+///     }
+///     player.maintain()?;
+/// };
+/// assert_eq!(echo, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// [`SealedServer`] is the one to use; a [`PlainServer`] keeps the contract and protects nothing.
 pub struct Server<A, L = Listener> {
@@ -62,6 +106,12 @@ pub type SealedServer<A> = Server<A, Listener>;
 pub type PlainServer<A> = Server<A, plain::Listener>;
 
 impl<A: AddressedUdp> SealedServer<A> {
+    /// What strangers were refused so far.
+    #[must_use]
+    pub fn flood_stats(&self) -> FloodStats {
+        self.core.flood_stats()
+    }
+
     /// Makes a server; see [`Credentials`] for the profiles, of which it takes those that answer.
     ///
     /// # Errors
@@ -99,14 +149,32 @@ impl<A: AddressedUdp> SealedServer<A> {
         Self::assemble(socket, core, environment, sizes, true)
     }
 
-    /// Asks a client to go to another server, with a ticket for it of 1 to 1,024 bytes; it gets
-    /// [`Event::Redirected`]. Sent until it has arrived, once in a session. The session goes on: the client ends it when
-    /// it has got in there, and whoever stays is ended by [`drain`](Self::drain) or [`kick`](Self::kick).
+    /// Checks the ticket of a player that asks, as [`Event::Join`] brought it: whether our backend sealed it, for this
+    /// server, application, profile and route, for whoever holds the key that this player has proven. Then
+    /// [`accept`](Self::accept) or [`kick`](Self::kick). `unix_now` is in seconds since 1970; `is_revoked` is asked last,
+    /// about the id of a ticket that is good else.
     ///
-    /// `false`: there is no such peer, it was redirected before, or the ticket is empty or too long.
-    pub fn redirect(&mut self, id: PeerId, ticket: &[u8]) -> bool {
+    /// # Errors
+    /// As [`TicketKeys::check`].
+    pub fn admission(
+        &self,
+        id: PeerId,
+        ticket: &[u8],
+        keys: &TicketKeys,
+        unix_now: u64,
+        is_revoked: impl FnOnce(&[u8; 16]) -> bool,
+    ) -> Result<Admission, TicketError> {
+        self.core.admission(id, ticket, keys, unix_now, is_revoked)
+    }
+
+    /// Asks a player to go to another server; it gets [`Event::Redirected`] with this ticket, which should name that
+    /// server's address. Sent until it has arrived, once in a session. The session goes on: the player ends it when it
+    /// has got in there, and who stays is ended by [`drain`](Self::drain) or [`kick`](Self::kick).
+    ///
+    /// `false`: there is no such peer, it was redirected before, or its datagrams are too small for the ticket.
+    pub fn redirect(&mut self, id: PeerId, ticket: &Ticket) -> bool {
         self.core.is_open(id)
-            && self.core.connection_mut(id).is_some_and(|connection| connection.redirect(ticket))
+            && self.core.connection_mut(id).is_some_and(|connection| connection.redirect(ticket.as_bytes()))
     }
 }
 
@@ -202,6 +270,12 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             return None;
         }
         Some(Peer { core: &mut self.core, environment: &mut self.environment, stats: &mut self.stats, id })
+    }
+
+    /// The address that datagrams to this peer go to. It says nothing about who the peer is.
+    #[must_use]
+    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        self.core.address(id)
     }
 
     /// Lets a peer in that asked with [`Event::Join`]; then [`Event::Connected`] follows. `false` if it does not ask any
@@ -320,14 +394,5 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
 impl<A, L: ServerSession> fmt::Debug for Server<A, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("peers", &self.core.len()).finish_non_exhaustive()
-    }
-}
-
-/// Where a peer is, for logs; it says nothing about who it is.
-impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
-    /// The address that datagrams to this peer go to.
-    #[must_use]
-    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.core.address(id)
     }
 }

@@ -13,8 +13,8 @@ pub(crate) fn worker_of(first: u8, workers: u8) -> u8 {
 #[cfg_attr(not(test), expect(dead_code, reason = "the issuer of connection ids calls it"))]
 pub(crate) fn name_worker(random: u8, worker: u8, workers: u8) -> u8 {
     let block = random - worker_of(random, workers.max(1));
-    // The last block may be cut off.
-    block.checked_add(worker).unwrap_or_else(|| block.saturating_sub(workers).saturating_add(worker))
+    // The last block may be cut off; then the first one stands in.
+    block.checked_add(worker).unwrap_or(worker)
 }
 
 #[cfg(test)]

@@ -175,6 +175,10 @@ impl Listener {
         self.events.pop_front()
     }
 
+    pub(crate) fn flood_stats(&self) -> FloodStats {
+        self.gate.stats(&self.half_open)
+    }
+
     pub(crate) fn drops(&self) -> &Drops {
         &self.drops
     }
