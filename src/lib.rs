@@ -107,7 +107,8 @@
 //!
 //! A [`Ticket`] is a text that a player can paste: the servers' keys, where they are, and when it ends. A game's backend
 //! can seal it with a [`TicketKey`] for one player, and a server with the same key checks it with [`TicketKeys`]. It is
-//! bound to keys, never to an address of the player.
+//! bound to keys, never to an address of the player. [`SealedEndpoint::from_ticket`] dials with one,
+//! [`SealedServer::admission`] checks it at the door, and [`SealedServer::redirect`] sends a player on with another.
 //!
 //! ```
 //! use sealgram::{SecretKey, Ticket, TicketAddress, TicketGrant, TicketKey, TicketKeys, TicketProfile, TicketScope};
