@@ -209,7 +209,7 @@ mod ticket;
 mod window;
 mod wire;
 
-pub use config::{Config, Flood, NewSetUnsent, Padding, Rate, ServerConfig};
+pub use config::{Config, Flood, NewSetUnsent, Padding, Rate, ServerConfig, Worker};
 pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{
     Guarantee, LaneId, LaneOptions, LanePolicy, LaneStats, MessageId, Outcome, SendOptions, Strategy,

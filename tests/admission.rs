@@ -5,14 +5,14 @@ mod common;
 #[path = "common/server.rs"]
 mod host;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use common::{End, environment, keys};
 use host::{Host, Scene, home, port};
 use sealgram::{
     Admission, CloseReason, Config, Credentials, Dialled, Event, Guarantee, RedirectError, Sealed,
-    SealedEndpoint, SecretKey, ServerConfig, StartError, Ticket, TicketAddress, TicketBuilder, TicketError,
-    TicketGrant, TicketKey, TicketKeys, TicketProfile,
+    SealedEndpoint, SealedServer, SecretKey, ServerConfig, StartError, Ticket, TicketAddress, TicketBuilder,
+    TicketError, TicketGrant, TicketKey, TicketKeys, TicketProfile, Trust,
     sim::{Link, Net},
 };
 
@@ -82,7 +82,7 @@ fn scene(seed: u64) -> Scene {
     scene
 }
 
-fn from_ticket(net: &Net, at: std::net::SocketAddr, ticket: &Ticket, own: &SecretKey) -> End<Sealed> {
+fn from_ticket(net: &Net, at: SocketAddr, ticket: &Ticket, own: &SecretKey) -> End<Sealed> {
     let [TicketAddress::Ip(to)] = ticket.addresses() else { panic!() };
     let socket = net.socket(at).connect(*to);
     let config = Config::default();
@@ -164,25 +164,40 @@ fn a_ticket_that_wants_a_psk_says_so_before_anything_is_sent() {
     assert!(matches!(refused, Err(StartError::Ticket(TicketError::Psk))));
 }
 
+/// Where the second server of the fleet is.
+fn second_port() -> SocketAddr {
+    home(500)
+}
+
+/// It has a key of its own.
+fn second_host(net: &Net) -> Host {
+    let [key, _] = keys(77);
+    let server = SealedServer::with_environment(
+        net.socket(second_port()),
+        Credentials::server_auth(&key, Trust::Anyone),
+        ServerConfig::default(),
+        environment(net, second_port()),
+    )
+    .unwrap();
+    Host { server, key, events: Vec::new(), heard: Vec::new(), admits: false, echoes: false }
+}
+
+fn redirects(player: &End<Sealed>) -> Vec<Vec<u8>> {
+    let tickets = player.events.iter().filter_map(|event| match event {
+        Event::Redirected { ticket } => Some(ticket.clone()),
+        _ => None,
+    });
+    tickets.collect()
+}
+
 #[test]
 fn a_redirect_moves_a_player_to_another_server_and_nothing_comes_over() {
     let mut bad = link();
     bad.loss = 0.2;
     let mut scene = Scene::new(4, bad, &ServerConfig::default());
     scene.host.admits = false;
-    // A second server of the same fleet, at another address, with a key of its own.
     let [second_key, _] = keys(77);
-    let second_at = home(500);
-    let server = sealgram::SealedServer::with_environment(
-        scene.net.socket(second_at),
-        Credentials::server_auth(&second_key, sealgram::Trust::Anyone),
-        ServerConfig::default(),
-        environment(&scene.net, second_at),
-    )
-    .unwrap();
-    let [copy, _] = keys(77);
-    let mut second =
-        Host { server, key: copy, events: Vec::new(), heard: Vec::new(), admits: false, echoes: false };
+    let mut second = second_host(&scene.net);
     let mut doors = [Door::new(NOW), Door::new(NOW)];
     let mut run = |scene: &mut Scene, second: &mut Host, seconds: u32| {
         for _ in 0..seconds * 100 {
@@ -207,20 +222,13 @@ fn a_redirect_moves_a_player_to_another_server_and_nothing_comes_over() {
     let id = scene.host.server.peers().next().unwrap();
     let to_second = Ticket::builder(TicketProfile::ClientAuth, second_key.public_key())
         .expires(NOW + 60)
-        .address(TicketAddress::Ip(second_at))
+        .address(TicketAddress::Ip(second_port()))
         .seal(&backend(1), &grant(&own))
         .unwrap();
     assert!(scene.host.server.redirect(id, &to_second));
     assert!(!scene.host.server.redirect(id, &to_second), "once in a session");
     run(&mut scene, &mut second, 3);
-    let redirects: Vec<_> = scene.players[0]
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Redirected { ticket } => Some(ticket.clone()),
-            _ => None,
-        })
-        .collect();
+    let redirects = redirects(&scene.players[0]);
     assert_eq!(redirects, [to_second.as_bytes()]);
     assert!(scene.players[0].endpoint.is_connected(), "the old session goes on");
 
@@ -229,7 +237,7 @@ fn a_redirect_moves_a_player_to_another_server_and_nothing_comes_over() {
     let dialled = Dialled::from(&first_ticket);
     assert_eq!(dialled.may_follow(&heard), Ok(()));
     let strange = Ticket::builder(TicketProfile::ClientAuth, keys(5)[0].public_key())
-        .address(TicketAddress::Ip(second_at));
+        .address(TicketAddress::Ip(second_port()));
     assert_eq!(dialled.may_follow(&strange.build().unwrap()), Err(RedirectError::OtherServer));
     let follower = from_ticket(&scene.net, home(1), &heard, &own);
     scene.players.push(follower);

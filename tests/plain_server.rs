@@ -120,7 +120,7 @@ fn an_application_that_does_not_answer_forgets_who_asked() {
     scene.host.admits = false;
     scene.dial(&Config::default());
     assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.len() == 1));
-    assert!(scene.run_until(Duration::from_secs(4), |scene| scene.host.server.len() == 0));
+    assert!(scene.run_until(Duration::from_secs(4), |scene| scene.host.server.is_empty()));
     let (id, _) = scene.host.events[0];
     assert!(!scene.host.server.accept(id));
 }
@@ -134,7 +134,7 @@ fn who_leaves_says_so_and_what_he_said_before_is_heard_first() {
     scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"good game").unwrap();
     scene.players[0].endpoint.flush().unwrap();
     scene.players[0].endpoint.close(5, b"bye");
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.len() == 0));
+    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.is_empty()));
     assert_eq!(scene.host.heard[0].2, b"good game");
     let (_, last) = scene.host.events.last().unwrap();
     assert!(matches!(last, Event::Closed { reason: CloseReason::ClosedByPeer { code: 5 }, .. }));
@@ -277,11 +277,15 @@ fn sessions_have_a_bound_and_so_have_those_of_a_prefix() {
 }
 
 #[test]
-fn a_plain_server_has_no_route() {
+fn a_plain_server_has_no_route_and_no_workers() {
     let mut config = ServerConfig::default();
     config.route = b"fleet".to_vec();
     let server = Server::plain(Net::seed(1).socket(port()), config);
     assert!(matches!(server, Err(StartError::Config(error)) if error.field == "route"));
+    let mut config = ServerConfig::default();
+    config.worker = Some(sealgram::Worker { index: 0, count: 2 });
+    let server = Server::plain(Net::seed(1).socket(port()), config);
+    assert!(matches!(server, Err(StartError::Config(error)) if error.field == "worker"));
 }
 
 // ---- out of service, sealed and plain ----

@@ -180,11 +180,11 @@ impl<A: AddressedUdp> SealedServer<A> {
 
 impl<A: AddressedUdp> PlainServer<A> {
     /// Makes a server whose datagrams are neither encrypted nor authenticated; a checksum seeded by the app id keeps
-    /// strays and corruption out, and nothing keeps attackers out. A peer that asks has no key and no ticket; `route`,
-    /// `worker` and most of [`Flood`](crate::Flood) have no meaning here.
+    /// strays and corruption out, and nothing keeps attackers out. A peer that asks has no key and no ticket. Of
+    /// [`Flood`](crate::Flood) the bounds on half-open entries and sessions count.
     ///
     /// # Errors
-    /// - [`StartError::Config`]: a field of `config` is out of range, or there is a route.
+    /// - [`StartError::Config`]: a field of `config` is out of range, or there is a route or a worker.
     /// - [`StartError::Socket`]: the socket could not be made ready.
     pub fn plain(socket: A, config: ServerConfig) -> Result<Self, StartError> {
         Self::make_plain(socket, config, Environment::os())
@@ -304,7 +304,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         let ids: Vec<_> = self.peers().collect();
         let mut taken = 0;
         for id in ids {
-            let sent = self.peer(id).map(|mut peer| peer.send_payload(options.clone(), bytes));
+            let sent = self.peer(id).map(|mut peer| peer.send_payload(options, bytes));
             taken += usize::from(matches!(sent, Some(Ok(_))));
         }
         taken

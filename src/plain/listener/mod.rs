@@ -6,6 +6,8 @@ mod half_open;
 mod join;
 mod peer;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -82,9 +84,12 @@ impl fmt::Debug for Listener {
 impl Listener {
     pub(crate) fn new(server: ServerConfig) -> Result<Self, ConfigError> {
         server.check()?;
-        // A plain datagram has no place for a route.
-        if !server.route.is_empty() {
-            return Err(ConfigError { field: "route", given: server.route.len() as u64, min: 0, max: 0 });
+        // A plain datagram has no place for a route, nor for what names a worker.
+        let workers = server.worker.map_or(0, |worker| worker.count.into());
+        for (field, given) in [("route", server.route.len() as u64), ("worker", workers)] {
+            if given > 0 {
+                return Err(ConfigError { field, given, min: 0, max: 0 });
+            }
         }
         let config = Arc::new(server.session.clone());
         let mut proxies: Box<[IpAddr]> = server.flood.proxies.iter().map(IpAddr::to_canonical).collect();
