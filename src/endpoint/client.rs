@@ -69,9 +69,8 @@ impl<U: UdpLike> Endpoint<U, Sealed> {
     /// Goes on over another socket, because the machine has changed its network: the session stays, its messages too.
     /// Returns the socket before.
     ///
-    /// The next datagram leaves at once. A server that follows its clients (a [`SealedServer`](crate::SealedServer), or
-    /// any other peer that does not filter by address) finds the session again by an id that was never seen on the old
-    /// network; a peer with a connected socket hears nothing from the new address.
+    /// The next datagram leaves at once. A server of many peers finds the session again by an id that was never seen on
+    /// the old network, and follows. A peer with a connected socket of its own hears nothing from another address.
     ///
     /// # Errors
     /// What kept the new socket from being made ready; then the old one stays.
