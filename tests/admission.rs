@@ -225,8 +225,12 @@ fn a_redirect_moves_a_player_to_another_server_and_nothing_comes_over() {
         .address(TicketAddress::Ip(second_port()))
         .seal(&backend(1), &grant(&own))
         .unwrap();
+    // What carries it is lost at first.
+    scene.net.block(port(), home(0));
     assert!(scene.host.server.redirect(id, &to_second));
     assert!(!scene.host.server.redirect(id, &to_second), "once in a session");
+    run(&mut scene, &mut second, 1);
+    scene.net.unblock(port(), home(0));
     run(&mut scene, &mut second, 3);
     let redirects = redirects(&scene.players[0]);
     assert_eq!(redirects, [to_second.as_bytes()]);
