@@ -44,7 +44,7 @@ pub(crate) struct End<S: Session> {
 }
 
 impl<S: Session> End<S> {
-    fn new(endpoint: Endpoint<Connected, S>) -> Self {
+    pub(crate) fn new(endpoint: Endpoint<Connected, S>) -> Self {
         Self { endpoint, heard: Vec::new(), events: Vec::new(), closed: None }
     }
 
