@@ -19,6 +19,7 @@ mod profile;
 mod receive;
 mod roam;
 mod seal;
+mod ticket;
 mod timers;
 mod transmit;
 
