@@ -224,7 +224,7 @@ pub use sealed::{Credentials, FloodStats, Listener, Sealed, Trust};
 pub use server::{Peer, PlainServer, SealedServer, Server, ServerSession};
 pub use socket::{
     AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, SendBatch, ServerSocket, UdpLike,
-    WorkerSocket, bind_workers, memory_pair,
+    Unconnected, WorkerSocket, bind_workers, memory_pair,
 };
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
 pub use ticket::{

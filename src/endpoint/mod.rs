@@ -2,6 +2,7 @@
 //! contract of sending, lending and leaving for plain and sealed sessions alike. It must not know keys, frames or
 //! timers; the buffer that a message is lent from is never written while the loan lasts.
 
+mod addressed;
 mod client;
 mod core;
 mod receiving;
@@ -12,7 +13,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, time::Instant};
+use std::{fmt, io, net::SocketAddr, time::Instant};
 
 use zeroize::Zeroizing;
 
@@ -298,11 +299,12 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
                 self.stuck = self.core.connection().has_full_datagram();
                 return;
             };
-            let mut sent = self.socket.send(datagram);
+            let to = self.core.destination();
+            let mut sent = send(&mut self.socket, datagram, to);
             if let Some(error) = sent.as_ref().err().filter(|error| is_too_large(error)) {
                 // What a router says of an earlier, larger datagram comes with the next call, which then sends nothing.
                 self.stats.socket_errors.count(error);
-                sent = self.socket.send(datagram);
+                sent = send(&mut self.socket, datagram, to);
             }
             match sent {
                 Ok(_) => {
@@ -336,6 +338,13 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now, &mut self.environment);
         }
+    }
+}
+
+fn send<U: UdpLike>(socket: &mut U, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+    match to {
+        Some(to) => socket.send_toward(datagram, to),
+        None => socket.send(datagram),
     }
 }
 

@@ -62,7 +62,7 @@ impl Listener {
         let at = match peer.standing {
             Standing::Asks { until } | Standing::Ended { until } => until,
             Standing::Open => {
-                let live = peer.live.deadline(&self.config, &peer.connection);
+                let live = peer.live.deadline_on(&peer.roam, &self.config, &peer.connection);
                 peer.cids.deadline().map_or(live, |cids| cids.min(live))
             }
         };
