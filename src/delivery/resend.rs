@@ -79,11 +79,6 @@ impl Repeats {
     fn is_empty(&self, patient: bool) -> bool {
         if patient { self.patient.is_empty() } else { self.eager.is_empty() }
     }
-
-    /// The time between copies while nothing is heard: a part of a round trip.
-    pub(super) fn gap(&self) -> Duration {
-        self.pace.map_or(LEAST_GAP, |pace| pace.gap)
-    }
 }
 
 impl Empty for Repeats {
