@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) use mtu::BASE as BASE_DATAGRAM;
 use mtu::Mtu;
-pub(crate) use receive::Closing;
+pub(crate) use receive::{Closing, Received};
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
 const MAX_REPLIES: usize = 64;
@@ -310,6 +310,11 @@ impl Connection {
     pub(crate) fn skip(&mut self, now: Instant, number: u64) {
         self.sent.align(now, number);
         self.sent.on_skipped(now, number);
+    }
+
+    /// `number` was used for a packet that is not ours to repeat.
+    pub(crate) fn pass_over(&mut self, now: Instant, number: u64) {
+        self.sent.align(now, number.saturating_add(1));
     }
 
     /// Probe timeout as it stands, without back-off.

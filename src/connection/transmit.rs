@@ -119,6 +119,10 @@ impl Connection {
             if frame::encode(&frame, context, writer).is_err() {
                 break;
             }
+            if matches!(reply, Reply::PathResponse(_)) {
+                // It says that we are here, so its packet must not be a probing one.
+                let (Ok(()) | Err(_)) = frame::encode(&Frame::Ping, context, writer);
+            }
             self.replies.pop();
             any = true;
         }

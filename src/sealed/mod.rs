@@ -17,6 +17,7 @@ mod local;
 mod messages;
 mod profile;
 mod receive;
+mod roam;
 mod seal;
 mod ticket;
 mod timers;

@@ -181,6 +181,9 @@ impl Sealed {
                 if received.new_cids || received.redirect.is_some() {
                     self.heed_server(now, payload, received.redirect);
                 }
+                if let Some(data) = received.challenge {
+                    self.connection.answer_challenge(data);
+                }
                 if let Some(closing) = received.close {
                     self.closed_by_peer(now, &closing);
                 }

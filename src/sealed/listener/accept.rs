@@ -17,6 +17,7 @@ use crate::{
     event::{Event, PeerId},
     sealed::{
         CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
+        roam::Roam,
     },
     wire::{
         frame::{Frame, Frames},
@@ -33,7 +34,7 @@ impl Listener {
         &mut self,
         now: Instant,
         rng: &mut R,
-        (from, _proven): (SocketAddr, bool),
+        (from, proven): (SocketAddr, bool),
         (number, cid): (u64, Cid),
         packet: &[u8],
     ) -> Result<(), Dropped> {
@@ -49,8 +50,15 @@ impl Listener {
         let mut live =
             Live::begin(agreed, &self.config, now, rng).map(Box::new).map_err(|_| Dropped::Handshake)?;
         let Some(share) = self.gate.session_opened(from) else {
-            let padding = self.config.padding;
-            live.say_close(padding, CODE_FULL, &[], |close| self.closes.push_back((from, close)));
+            if proven {
+                let padding = self.config.padding;
+                live.say_close(padding, CODE_FULL, &[], |close| self.closes.push_back((from, close)));
+            }
+            return Err(Dropped::Handshake);
+        };
+        let bytes = self.server.route.len() + cid.len() + packet.len();
+        let Some(roam) = Roam::new(now, rng, (from, proven), bytes) else {
+            self.gate.session_closed(share);
             return Err(Dropped::Handshake);
         };
         let mut connection = Box::new(Connection::new(&self.config));
@@ -69,7 +77,7 @@ impl Listener {
         let peer = Peer {
             live,
             connection,
-            address: from,
+            roam,
             share: Some(share),
             cids: Cids::new(cid),
             standing: Standing::Asks { until },
@@ -131,8 +139,12 @@ impl Listener {
 
     fn say_close(&mut self, id: PeerId, code: u16, reason: &[u8]) {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
-        let to = peer.address;
-        peer.live.say_close(self.config.padding, code, reason, |close| self.closes.push_back((to, close)));
+        let to = peer.roam.address();
+        peer.live.say_close(self.config.padding, code, reason, |close| {
+            if peer.roam.pay(to, close.len()) {
+                self.closes.push_back((to, close));
+            }
+        });
     }
 
     /// The session is over. What it has left to yield stays until the application has taken it.

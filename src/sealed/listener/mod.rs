@@ -138,7 +138,7 @@ impl Listener {
     }
 
     pub(crate) fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.peers.get(id).map(|peer| peer.address)
+        self.peers.get(id).map(|peer| peer.roam.address())
     }
 
     pub(crate) fn peer_key(&self, id: PeerId) -> Option<PublicKey> {

@@ -1,13 +1,13 @@
 //! One peer of a server: its session, its address, its ids, and where it stands in the server's queues. Idle it costs
 //! its keys and a few hundred bytes; queues exist only while something is in flight.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use super::{cids::Cids, gate::Share};
 use crate::{
     connection::Connection,
     event::PeerId,
-    sealed::{budget::Bucket, live::Live},
+    sealed::{budget::Bucket, live::Live, roam::Roam},
 };
 
 /// How far a join has come.
@@ -28,7 +28,7 @@ pub(super) enum Standing {
 pub(super) struct Peer {
     pub(super) live: Box<Live>,
     pub(super) connection: Box<Connection>,
-    pub(super) address: SocketAddr,
+    pub(super) roam: Roam,
     pub(super) cids: Cids,
     pub(super) standing: Standing,
     /// Its place among the sessions of where it joined from.

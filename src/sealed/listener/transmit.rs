@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::{Listener, gate::Reply};
+use super::{Listener, gate::Reply, peer::Peer};
 use crate::{
     crypto::Side,
     error::CloseReason,
@@ -37,10 +37,10 @@ impl Listener {
             let Some(peer) = self.peers.get_mut(id) else { continue };
             peer.is_ready = false;
             match self.transmit_peer(now, rng, id, out) {
-                Ok(0) => self.reschedule(now, id),
-                Ok(len) => {
+                Ok((0, _)) => self.reschedule(now, id),
+                Ok(sent) => {
                     self.make_ready(id);
-                    return self.address(id).map(|to| (len, to));
+                    return Some(sent);
                 }
                 Err(Failure::Room) => {}
                 Err(Failure::Entropy) => self.end(now, id, CloseReason::Entropy),
@@ -76,15 +76,24 @@ impl Listener {
         Ok(None)
     }
 
-    /// The next packet of one peer; 0 if it has nothing to send now.
+    /// The next packet of one peer and where it goes; its length is 0 if it has nothing to send now.
     fn transmit_peer<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
         id: PeerId,
         out: &mut [u8],
-    ) -> Result<usize, Failure> {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else { return Ok(0) };
-        peer.live.transmit(now, &self.config, &mut peer.connection, rng, out)
+    ) -> Result<(usize, SocketAddr), Failure> {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else {
+            return Ok((0, SocketAddr::from(([0; 4], 0))));
+        };
+        let Peer { live, connection, roam, .. } = peer;
+        if let Some(probe) = roam.poll(now, connection.pto(), live.prefix.len()) {
+            let len = live.transmit_probe(now, self.config.padding, connection, &probe, out)?;
+            roam.pay(probe.to, len);
+            return Ok((len, probe.to));
+        }
+        let len = if roam.is_proven() { live.transmit(now, &self.config, connection, rng, out)? } else { 0 };
+        Ok((len, roam.address()))
     }
 }
