@@ -12,7 +12,11 @@ use std::{
 use rand_core::TryCryptoRng;
 
 use super::messages::PACKET_OVERHEAD;
-use crate::{crypto, wire::frame::Frame};
+use crate::{
+    connection::{Connection, Received},
+    crypto,
+    wire::frame::Frame,
+};
 
 /// Addresses that are asked at once beside the one in use.
 const MAX_CANDIDATES: usize = 4;
@@ -142,13 +146,30 @@ impl Roam {
         self.proven
     }
 
-    /// An authentic packet came.
-    pub(super) fn on_packet<R: TryCryptoRng + ?Sized>(
+    /// What an authentic packet says of the path by which it came. Gives the address before, if the path has changed.
+    pub(super) fn heed<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
         arrival: &Arrival,
-    ) {
+        received: &Received<'_>,
+        connection: &mut Connection,
+    ) -> Option<SocketAddr> {
+        self.on_packet(now, rng, arrival);
+        if let Some(data) = received.challenge {
+            if arrival.from == self.address && self.proven {
+                connection.answer_challenge(data);
+            } else {
+                self.answer(arrival, data);
+            }
+        }
+        let before = received.response.and_then(|data| self.on_response(now, arrival, data))?;
+        connection.on_peer_moved(now);
+        Some(before)
+    }
+
+    /// An authentic packet came.
+    fn on_packet<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, arrival: &Arrival) {
         let Arrival { from, bytes, newest, probing } = *arrival;
         if let Some(asked) = self.moving.as_mut().and_then(|moving| moving.at(from)) {
             asked.heard(now, bytes);
@@ -176,7 +197,7 @@ impl Roam {
     }
 
     /// The packet of this arrival held a PATH_CHALLENGE that did not come by the path in use, or before that was proven.
-    pub(super) fn answer(&mut self, arrival: &Arrival, data: [u8; 8]) {
+    fn answer(&mut self, arrival: &Arrival, data: [u8; 8]) {
         let moving = self.moving.get_or_insert_default();
         if moving.answers.len() < MAX_ANSWERS {
             moving.answers.push((arrival.from, data, arrival.bytes));
@@ -184,12 +205,7 @@ impl Roam {
     }
 
     /// The packet of this arrival held a PATH_RESPONSE. Gives the address before, if the path has changed.
-    pub(super) fn on_response(
-        &mut self,
-        now: Instant,
-        arrival: &Arrival,
-        data: [u8; 8],
-    ) -> Option<SocketAddr> {
+    fn on_response(&mut self, now: Instant, arrival: &Arrival, data: [u8; 8]) -> Option<SocketAddr> {
         let moving = self.moving.as_mut()?;
         // An answer counts for the address that it comes from, and only there was its question heard.
         moving.at(arrival.from).filter(|asked| asked.data == data)?;

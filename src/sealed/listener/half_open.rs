@@ -4,8 +4,9 @@
 
 use std::{mem, net::SocketAddr, time::Instant};
 
-use super::gate::{Admitted, Origin};
+use super::gate::Admitted;
 use crate::{
+    roster::Origin,
     sealed::{
         budget::{FAILING_READS, PerSecond},
         half_open::{ENTRY_LIFE, SAFE_AGE},

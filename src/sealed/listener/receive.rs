@@ -7,7 +7,6 @@ use rand_core::TryCryptoRng;
 
 use super::{Listener, cids::Cid, peer::Peer};
 use crate::{
-    connection::Received,
     crypto::OpenKeys,
     error::{CloseReason, Dropped, Violation},
     event::{Event, PeerId},
@@ -125,7 +124,10 @@ impl Listener {
         }
         match peer.connection.receive(now, number, payload, at) {
             Ok(received) => {
-                self.route(now, rng, id, &Arrival { probing: received.probing, ..arrival }, &received);
+                let arrival = Arrival { probing: received.probing, ..arrival };
+                if let Some(from) = peer.roam.heed(now, rng, &arrival, &received, &mut peer.connection) {
+                    self.push_event(id, Event::PathChanged { from, to: arrival.from });
+                }
                 self.touch(id);
                 self.note(id);
                 self.make_ready(id);
@@ -139,31 +141,6 @@ impl Listener {
                 }
             }
             Err(violation) => self.violated(now, id, violation),
-        }
-    }
-
-    /// What a packet says of the path by which it came.
-    fn route<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        id: PeerId,
-        arrival: &Arrival,
-        received: &Received<'_>,
-    ) {
-        let Some(Peer { roam, connection, .. }) = self.peers.get_mut(id) else { return };
-        roam.on_packet(now, rng, arrival);
-        if let Some(data) = received.challenge {
-            if arrival.from == roam.address() && roam.is_proven() {
-                connection.answer_challenge(data);
-            } else {
-                roam.answer(arrival, data);
-            }
-        }
-        let moved = received.response.and_then(|data| roam.on_response(now, arrival, data));
-        if let Some(from) = moved {
-            connection.on_peer_moved(now);
-            self.push_event(id, Event::PathChanged { from, to: arrival.from });
         }
     }
 

@@ -62,14 +62,8 @@ impl Listener {
         let at = match peer.standing {
             Standing::Asks { until } | Standing::Ended { until } => until,
             Standing::Open => {
-                // Towards an address that has proven nothing only challenges leave: the rest waits for its answer.
-                let live = if peer.roam.is_proven() {
-                    peer.live.deadline(&self.config, &peer.connection)
-                } else {
-                    peer.live.idle_at(&peer.connection)
-                };
-                let others = [peer.cids.deadline(), peer.roam.deadline()];
-                others.into_iter().flatten().fold(live, Instant::min)
+                let live = peer.live.deadline_on(&peer.roam, &self.config, &peer.connection);
+                peer.cids.deadline().map_or(live, |cids| cids.min(live))
             }
         };
         // What is due already waits for its turn in the queue of those that may send, not for the clock.

@@ -88,12 +88,6 @@ impl Listener {
             return Ok((0, SocketAddr::from(([0; 4], 0))));
         };
         let Peer { live, connection, roam, .. } = peer;
-        if let Some(probe) = roam.poll(now, connection.pto(), live.prefix.len()) {
-            let len = live.transmit_probe(now, self.config.padding, connection, &probe, out)?;
-            roam.pay(probe.to, len);
-            return Ok((len, probe.to));
-        }
-        let len = if roam.is_proven() { live.transmit(now, &self.config, connection, rng, out)? } else { 0 };
-        Ok((len, roam.address()))
+        live.transmit_on(roam, now, &self.config, connection, rng, out)
     }
 }

@@ -91,7 +91,7 @@ impl Cookies {
 fn cookie(secret: &Secret<32>, from: SocketAddr, id: &[u8; 32]) -> [u8; COOKIE_LEN] {
     crypto::keyed_hash(
         secret.as_bytes(),
-        &[b"cookie", &super::shares::ip16(from.ip()), &from.port().to_le_bytes(), id],
+        &[b"cookie", &crate::roster::ip16(from.ip()), &from.port().to_le_bytes(), id],
     )
 }
 

@@ -20,6 +20,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(super) use self::replies::{Replies, Reply};
 use self::{
     cookie::Cookies,
     shares::{Claim, Shares},
@@ -29,14 +30,11 @@ pub(crate) use self::{
     cookie::{COOKIE_LEN, CookieSecrets},
     shares::Share,
 };
-pub(super) use self::{
-    replies::{Replies, Reply},
-    shares::Origin,
-};
 use super::half_open::HalfOpenTable;
 use crate::{
     config::Flood,
     crypto::{self, EntropyError},
+    roster::Origin,
     sealed::profile::MAX_INIT_COST,
 };
 
