@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host::{Scene, home};
+use host::{Scene, home, port};
 use sealgram::{Config, Event, Guarantee, ServerConfig, sim::Link};
 
 fn link() -> Link {
@@ -72,4 +72,40 @@ fn tickets_are_shown_to_the_application_over_a_bad_network_too() {
         })
         .collect();
     assert_eq!(shown, (0..20).map(|index| vec![index; 1_024]).collect());
+}
+
+#[test]
+fn a_player_that_changes_its_network_twenty_times_stays_and_shows_no_id_twice() {
+    let mut scene = Scene::new(33, link(), &ServerConfig::default());
+    scene.net.record(true);
+    scene.host.echoes = true;
+    scene.join(&Config::default());
+    scene.all_join();
+    scene.run(Duration::from_secs(2));
+    let mut number = 0_u32;
+    for moves in 1..=20 {
+        let new = scene.net.socket(home(100 + moves)).connect(port());
+        let old = scene.players[0].endpoint.replace_socket(new).unwrap();
+        drop(old);
+        for _ in 0..50 {
+            let player = &mut scene.players[0].endpoint;
+            player.send_payload(Guarantee::Delivery, &number.to_le_bytes()).unwrap();
+            number += 1;
+            scene.run(Duration::from_millis(60));
+        }
+        let (id, ..) = *scene.host.heard.last().unwrap();
+        assert_eq!(scene.host.server.peer(id).unwrap().address(), Some(home(100 + moves)), "move {moves}");
+    }
+    scene.run(Duration::from_secs(2));
+    let expected: Vec<_> = (0..number).map(|number| number.to_le_bytes().to_vec()).collect();
+    assert_eq!(scene.players[0].heard_as(Guarantee::Delivery), expected, "echoed, each once");
+    assert_eq!((scene.host.counts(), scene.players[0].events.len()), ((1, 0), 1), "one session");
+    let moved = |(_, event): &&(_, Event)| matches!(event, Event::PathChanged { .. });
+    assert_eq!(scene.host.events.iter().filter(moved).count(), 20);
+    let mut shown = std::collections::BTreeMap::new();
+    for each in scene.net.captured().iter().filter(|each| each.from != port() && each.bytes.len() < 1_000) {
+        let id = each.bytes[..8].to_vec();
+        assert_eq!(*shown.entry(id).or_insert(each.from), each.from, "an id at two addresses");
+    }
+    assert!(shown.len() > 20);
 }
