@@ -177,3 +177,26 @@ fn events_and_farewells_have_a_bound() {
     }
     assert_eq!((rig.listener.farewells.len(), rig.listener.events.len()), (MAX_FAREWELLS, MAX_EVENTS));
 }
+
+#[test]
+fn a_late_copy_of_a_hello_is_not_answered_so_that_nobody_who_joins_starts_over() {
+    let mut rig = Rig::new(ServerConfig::default());
+    let id = rig.ask(source(1), 5);
+    rig.say(source(1), 5, Step::Hello);
+    rig.say(source(1), 5, Step::Confirm(id ^ 1));
+    assert!(rig.hear().is_empty());
+    let [peer] = rig.joins()[..] else { panic!() };
+    assert!(rig.listener.accept(rig.now, &mut rig.rng, peer));
+    assert_eq!(rig.hear(), [(source(1), None)]);
+    rig.say(source(1), 5, Step::Hello);
+    assert!(rig.hear().is_empty());
+    rig.say(source(1), 5, Step::Confirm(id));
+    assert_eq!(rig.hear(), [(source(1), None)], "our packet was not heard");
+    assert!(rig.joins().is_empty() && rig.listener.len() == 1);
+}
+
+#[test]
+fn an_idle_peer_costs_less_than_2_kib() {
+    let bytes = size_of::<Peer>();
+    assert!(bytes <= 2_048, "{bytes}");
+}
