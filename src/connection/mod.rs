@@ -62,6 +62,8 @@ struct Control {
     window_due: bool,
     /// Connection ids that the peer may not have yet.
     given: Vec<given::Given>,
+    /// The request to go elsewhere.
+    redirect: Option<Box<given::Redirect>>,
 }
 
 /// The session of one peer, without its protection.
@@ -191,6 +193,7 @@ impl Connection {
         self.probes = 0;
         self.replies.clear();
         self.control.given.clear();
+        self.control.redirect = None;
         self.unanswered = None;
         self.last_ack_ping = None;
         undelivered

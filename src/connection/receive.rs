@@ -135,6 +135,7 @@ impl Connection {
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
                 (Content::Window, Fate::Lost) => control.window_due = true,
                 (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
+                (Content::Redirect, fate) => given::on_redirect_fate(&mut control.redirect, fate),
                 (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
                 (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)

@@ -97,13 +97,13 @@ impl Connection {
 
     fn has_control(&self) -> bool {
         let asked = self.ping || self.probes > 0;
-        asked || self.control.window_due || self.has_cid_due() || !self.replies.is_empty()
+        asked || self.control.window_due || self.has_gift_due() || !self.replies.is_empty()
     }
 
     /// How many contents were noted, and whether anything was written.
     fn write_control(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> (u32, bool) {
         let window = self.control.window_due && self.write_window(context, writer);
-        let noted = u32::from(window) + self.write_cids(context, writer);
+        let noted = u32::from(window) + self.write_gifts(context, writer);
         let replied = self.write_replies(context, writer);
         (noted, noted > 0 || replied)
     }

@@ -119,6 +119,7 @@ impl SendQueue {
             | Content::Ack { .. }
             | Content::Window
             | Content::NewCid { .. }
+            | Content::Redirect
             | Content::Probe { .. } => return,
         };
         let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };

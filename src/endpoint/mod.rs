@@ -9,6 +9,7 @@ mod receiving;
 #[cfg(test)]
 mod sealed_tests;
 mod sending;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -17,16 +18,16 @@ use std::{fmt, io, time::Instant};
 use zeroize::Zeroizing;
 
 pub(crate) use self::sending::into_io;
-pub use self::{core::Session, receiving::Message, sending::Set};
+pub use self::{core::Session, receiving::Message, sending::Set, start::StartError};
 use crate::{
     config::Config,
-    crypto::{InvalidKey, Invite, PublicKey, SecretKey},
+    crypto::{Invite, PublicKey, SecretKey},
     delivery::recv::{Handle, Ready},
-    error::{ConfigError, ConnectError},
+    error::ConnectError,
     event::Event,
     os::Environment,
     plain::Plain,
-    sealed::{Credentials, NoListener, Sealed},
+    sealed::{Credentials, Sealed},
     socket::UdpLike,
     stats::{Stats, add, is_too_large},
 };
@@ -97,61 +98,6 @@ pub struct Endpoint<U, S = Plain> {
 
 /// An endpoint whose session is encrypted and authenticated, headers included.
 pub type SealedEndpoint<U> = Endpoint<U, Sealed>;
-
-/// An endpoint could not be made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A field of the configuration is out of range.
-    Config(ConfigError),
-    /// The peer's public key cannot be used.
-    Key(InvalidKey),
-    /// The socket could not be made ready.
-    Socket(io::Error),
-    /// A server was given the credentials of a side that only dials.
-    Role,
-    /// The operating system gave no randomness.
-    Entropy,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-            Self::Socket(error) => write!(f, "the socket could not be made ready: {error}"),
-            Self::Role => f.write_str("a server needs credentials that answer"),
-            Self::Entropy => f.write_str("the operating system gave no randomness"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Config(error) => Some(error),
-            Self::Key(error) => Some(error),
-            Self::Socket(error) => Some(error),
-            Self::Role | Self::Entropy => None,
-        }
-    }
-}
-
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<NoListener> for StartError {
-    fn from(error: NoListener) -> Self {
-        match error {
-            NoListener::Config(error) => Self::Config(error),
-            NoListener::Role => Self::Role,
-            NoListener::Entropy => Self::Entropy,
-        }
-    }
-}
 
 impl<U: UdpLike> Endpoint<U, Plain> {
     /// Makes an endpoint whose datagrams are neither encrypted nor authenticated; a checksum seeded by the app id

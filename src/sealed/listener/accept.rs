@@ -19,6 +19,7 @@ use crate::{
         CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
         roam::Roam,
     },
+    ticket::{Admission, TicketError, TicketKeys, TicketProfile, TicketScope},
     wire::{
         frame::{Frame, Frames},
         header::WORD_LEN,
@@ -114,6 +115,23 @@ impl Listener {
         self.make_ready(id);
         self.reschedule(now, id);
         true
+    }
+
+    /// Checks the ticket that a peer shows against what we are and what the handshake has proven of it.
+    pub(crate) fn admission(
+        &self,
+        id: PeerId,
+        ticket: &[u8],
+        keys: &TicketKeys,
+        unix_now: u64,
+        is_revoked: impl FnOnce(&[u8; 16]) -> bool,
+    ) -> Result<Admission, TicketError> {
+        let credentials = &self.local.credentials;
+        let profile =
+            TicketProfile::from_byte(credentials.profile.byte()).ok_or(TicketError::WrongProfile)?;
+        let server = credentials.own().ok_or(TicketError::WrongServer)?;
+        let here = TicketScope { app_id: &self.config.app_id, profile, server, route: &self.server.route };
+        keys.check(ticket, &here, self.peer_key(id).as_ref(), unix_now, is_revoked)
     }
 
     /// Ends the session of a peer, or turns away one that asks, with a code of the application's (0 to 0xfeff, larger

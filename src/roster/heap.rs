@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 /// Not in the heap.
-pub(super) const NOWHERE: u32 = u32::MAX;
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 struct Due {
@@ -14,7 +14,7 @@ struct Due {
 
 /// Deadlines by peer index, the earliest on top.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     heap: Vec<Due>,
     /// Place of each peer in `heap`, or `NOWHERE`.
     places: Vec<u32>,
@@ -22,12 +22,12 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     /// The earliest deadline and whose it is.
-    pub(super) fn next(&self) -> Option<(Instant, u32)> {
+    pub(crate) fn next(&self) -> Option<(Instant, u32)> {
         self.heap.first().map(|due| (due.at, due.peer))
     }
 
     /// Sets, moves or takes out (`None`) the deadline of a peer.
-    pub(super) fn set(&mut self, peer: u32, at: Option<Instant>) {
+    pub(crate) fn set(&mut self, peer: u32, at: Option<Instant>) {
         let place = self.place(peer);
         match (place, at) {
             (None, None) => {}
