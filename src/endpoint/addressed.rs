@@ -1,13 +1,13 @@
 //! What a sealed endpoint offers over a socket with addresses: where its peer may be, and where it is.
 //! PROTOCOL.md, "Roaming".
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use super::Endpoint;
 use crate::{
     error::ConfigError,
     sealed::Sealed,
-    socket::{AddressedUdp, Unconnected},
+    socket::{AddressedUdp, UdpLike, Unconnected},
 };
 
 /// Over a socket that is not connected the peer may be at one of several addresses, and may move in the session: see
@@ -30,5 +30,13 @@ impl<A: AddressedUdp> Endpoint<Unconnected<A>, Sealed> {
     #[must_use]
     pub fn path(&self) -> Option<SocketAddr> {
         self.core.path()
+    }
+}
+
+/// One datagram to where the core wants it, or to the only one that a connected socket knows.
+pub(super) fn send<U: UdpLike>(socket: &mut U, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+    match to {
+        Some(to) => socket.send_toward(datagram, to),
+        None => socket.send(datagram),
     }
 }

@@ -13,7 +13,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, net::SocketAddr, time::Instant};
+use std::{fmt, io, time::Instant};
 
 use zeroize::Zeroizing;
 
@@ -299,12 +299,11 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
                 self.stuck = self.core.connection().has_full_datagram();
                 return;
             };
-            let to = self.core.destination();
-            let mut sent = send(&mut self.socket, datagram, to);
+            let mut sent = addressed::send(&mut self.socket, datagram, self.core.destination());
             if let Some(error) = sent.as_ref().err().filter(|error| is_too_large(error)) {
                 // What a router says of an earlier, larger datagram comes with the next call, which then sends nothing.
                 self.stats.socket_errors.count(error);
-                sent = send(&mut self.socket, datagram, to);
+                sent = addressed::send(&mut self.socket, datagram, self.core.destination());
             }
             match sent {
                 Ok(_) => {
@@ -338,13 +337,6 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now, &mut self.environment);
         }
-    }
-}
-
-fn send<U: UdpLike>(socket: &mut U, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
-    match to {
-        Some(to) => socket.send_toward(datagram, to),
-        None => socket.send(datagram),
     }
 }
 
