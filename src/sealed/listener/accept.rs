@@ -103,6 +103,11 @@ impl Listener {
         let (key, handshake_hash) = (peer.live.peer, Some(peer.live.channel.hash));
         let reference = messages::reference(&peer.live.init);
         if let Some(key) = key {
+            // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
+            self.half_open.erase(|stage| match stage {
+                Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
+                Stage::AwaitsFin(_) => false,
+            });
             // The same key again is the same peer in a new session.
             if let Some(old) = self.by_key.insert(*key.as_bytes(), id) {
                 self.say_close(old, CODE_REPLACED, &reference);
