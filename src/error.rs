@@ -115,7 +115,8 @@ pub enum CloseReason {
     /// The peer closed the session with this code.
     ClosedByPeer {
         /// The code that the peer's application gave to `close`, 0 to 0xfeff. Larger ones are the protocol's own: 0xfffe
-        /// says that this side broke it, 0xfffd that too many datagrams failed to open there.
+        /// says that this side broke it, 0xfffd that too many datagrams failed to open there,
+        /// 0xfffc that the server is full.
         code: u16,
     },
     /// Another session of the same peer, on another device, took this one's place.

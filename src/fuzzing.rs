@@ -6,11 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chacha20::ChaCha8Rng;
+use rand_core::SeedableRng;
+
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{Channel, Secret, Side, Split},
+    crypto::{Channel, Secret, SecretKey, Side, Split},
     delivery::{Guarantee, recv::Place},
+    ticket::{Ticket, TicketAddress, TicketError, TicketKey, TicketKeys, TicketProfile, TicketScope},
     wire::{
         codec::Writer,
         frame::{Frames, check, encode},
@@ -145,6 +149,45 @@ pub fn datagram_open(data: &[u8]) {
     assert!(!own.open(&mut forged), "what the peer did not seal does not open");
     assert_eq!(forged, data, "a datagram that fails stays as it came");
     honest(&mut own);
+}
+
+/// Reads `data` as a ticket, as the text of one, as an address, and as what a backend sealed: what is read has one
+/// encoding, and who has no key cannot make a ticket that is accepted.
+///
+/// # Panics
+/// When one of these breaks.
+pub fn ticket(data: &[u8]) {
+    let text = std::str::from_utf8(data).unwrap_or_default();
+    for ticket in [Ticket::from_bytes(data), text.parse()].into_iter().flatten() {
+        assert!(ticket.as_bytes().len() <= Ticket::MAX_BYTES && ticket.is_canonical(), "{ticket:?}");
+        let copies = [Ticket::from_bytes(ticket.as_bytes()), ticket.to_string().parse()];
+        assert!(copies.iter().all(|copy| copy.as_ref() == Ok(&ticket)), "{ticket:?}");
+    }
+    if let Ok(address) = text.parse::<TicketAddress>() {
+        assert_eq!(address.to_string().parse().as_ref(), Ok(&address));
+    }
+
+    let server = SecretKey::from_bytes([1; 32]).public_key();
+    let player = SecretKey::from_bytes([2; 32]).public_key();
+    let here = TicketScope { app_id: b"", profile: TicketProfile::ClientAuth, server: &server, route: b"" };
+    let keys = TicketKeys::new(TicketKey::from_bytes([7; 32]));
+    let check = |ticket: &[u8]| keys.check(ticket, &here, Some(&player), 1 << 40, |_| false);
+    assert!(check(data).is_err(), "a ticket that nobody sealed");
+
+    let builder = Ticket::builder(here.profile, server).expires(1 << 41);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    match builder.seal_bytes(&mut rng, &TicketKey::from_bytes([7; 32]), data) {
+        Ok(ticket) => {
+            if let Ok(admission) = check(ticket.as_bytes()) {
+                let named = admission.player.map(|_| player);
+                let (flag, named): (u8, &[u8]) = named.as_ref().map_or((0, &[]), |key| (32, key.as_bytes()));
+                let issued = admission.issued.to_le_bytes();
+                let again = [&admission.id[..], &issued, &[flag], named, &admission.user_data].concat();
+                assert_eq!(again, data, "a grant has one encoding");
+            }
+        }
+        Err(error) => assert_eq!(error, TicketError::TooLong),
+    }
 }
 
 /// Any fixed moment does: only differences count.

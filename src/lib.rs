@@ -103,6 +103,45 @@
 //! With [`Credentials::tofu`] compare [`handshake_hash`](Endpoint::handshake_hash) by another channel, at least 32
 //! hexadecimal digits of it. An [`Invite`] is for two and for one session.
 //!
+//! # Tickets
+//!
+//! A [`Ticket`] is a text that a player can paste: the servers' keys, where they are, and when it ends. A game's backend
+//! can seal it with a [`TicketKey`] for one player, and a server with the same key checks it with [`TicketKeys`]. It is
+//! bound to keys, never to an address of the player.
+//!
+//! ```
+//! use sealgram::{SecretKey, Ticket, TicketAddress, TicketGrant, TicketKey, TicketKeys, TicketProfile, TicketScope};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (server, player, unix_now) = (SecretKey::generate()?, SecretKey::generate()?, 2_000_000_000);
+//! // The backend, which shares a key with the server:
+//! let key = TicketKey::generate()?;
+//! let grant =
+//!     TicketGrant { id: [7; 16], player: Some(player.public_key()), issued: unix_now, user_data: b"team blue" };
+//! let text = Ticket::builder(TicketProfile::ClientAuth, server.public_key())
+//!     .address("play.example.org:7777".parse::<TicketAddress>()?)
+//!     .expires(unix_now + 3_600)
+//!     .seal(&key, &grant)?
+//!     .to_string();
+//!
+//! // The player:
+//! let ticket: Ticket = text.parse()?;
+//! let credentials = ticket.credentials(&ticket.server_keys()[0], &player, None)?;
+//!
+//! // The server, with the key that the handshake proved:
+//! let here = TicketScope {
+//!     app_id: b"",
+//!     profile: TicketProfile::ClientAuth,
+//!     server: &server.public_key(),
+//!     route: b"",
+//! };
+//! let keys = TicketKeys::new(key);
+//! let admission = keys.check(ticket.as_bytes(), &here, Some(&player.public_key()), unix_now, |_| false)?;
+//! assert_eq!(admission.user_data, b"team blue");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When it does not work
 //!
 //! | what you see | what it may be |
@@ -164,10 +203,11 @@ mod server;
 pub mod sim;
 mod socket;
 mod stats;
+mod ticket;
 mod window;
 mod wire;
 
-pub use config::{Config, Flood, NewSetUnsent, Padding, Rate, ServerConfig};
+pub use config::{Config, Flood, NewSetUnsent, Padding, Rate, ServerConfig, Worker};
 pub use crypto::{EntropyError, InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub use delivery::{
     Guarantee, LaneId, LaneOptions, LanePolicy, LaneStats, MessageId, Outcome, SendOptions, Strategy,
@@ -185,6 +225,10 @@ pub use socket::{
     WorkerSocket, bind_workers, memory_pair,
 };
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
+pub use ticket::{
+    AddressError, AddressRules, Admission, Dialled, RedirectError, Ticket, TicketAddress, TicketBuilder,
+    TicketError, TicketGrant, TicketKey, TicketKeys, TicketProfile, TicketScope,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,7 +6,10 @@ use std::{fmt, time::Instant};
 use getrandom::SysRng;
 use rand_core::{TryCryptoRng, TryRng};
 
-use crate::crypto::{EntropyError, Invite, Psk, SecretKey};
+use crate::{
+    crypto::{EntropyError, Invite, Psk, SecretKey},
+    ticket::{Ticket, TicketBuilder, TicketError, TicketGrant, TicketKey},
+};
 
 /// Where an endpoint takes the time and its randomness from.
 #[cfg_attr(
@@ -119,6 +122,30 @@ impl Invite {
     /// [`EntropyError`] when the operating system gives none; there is no fallback.
     pub fn generate() -> Result<Self, EntropyError> {
         Self::from_rng(&mut SysRng)
+    }
+}
+
+impl TicketKey {
+    /// Makes a new key for the seals of tickets from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`EntropyError`] when the operating system gives none; there is no fallback.
+    pub fn generate() -> Result<Self, EntropyError> {
+        Self::from_rng(&mut SysRng)
+    }
+}
+
+impl TicketBuilder {
+    /// The ticket with a sealed part, by which a server that holds `key` lets the player in. For the game's backend; no
+    /// player needs the key.
+    ///
+    /// # Errors
+    /// [`TicketError::Malformed`] names the part that is out of its range or holds something twice; `"expiry"` also if
+    /// there is none, or if it is before the issue; `"player"` also if the profile proves no key of a player.
+    /// [`TicketError::SharedBearer`] for a grant without a player and several servers; [`TicketError::TooLong`] if all
+    /// together passes 1,024 bytes; [`TicketError::Entropy`] when the operating system gives no randomness.
+    pub fn seal(&self, key: &TicketKey, grant: &TicketGrant<'_>) -> Result<Ticket, TicketError> {
+        self.seal_with(&mut SysRng, key, grant)
     }
 }
 

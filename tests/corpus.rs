@@ -94,3 +94,8 @@ fn any_authenticated_payload_is_survived() {
 fn any_datagram_to_a_live_session_changes_nothing() {
     run("datagram_open", fuzzing::datagram_open, 1_000, 1_000);
 }
+
+#[test]
+fn any_ticket_is_read_in_its_one_form_or_refused() {
+    run("ticket", fuzzing::ticket, 4_000, 2_000);
+}

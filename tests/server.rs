@@ -117,7 +117,7 @@ fn an_application_that_does_not_answer_forgets_who_asked() {
     scene.host.admits = false;
     scene.join(&Config::default());
     assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.len() == 1));
-    assert!(scene.run_until(Duration::from_secs(4), |scene| scene.host.server.len() == 0));
+    assert!(scene.run_until(Duration::from_secs(4), |scene| scene.host.server.is_empty()));
     let (id, _) = scene.host.events[0];
     assert!(!scene.host.server.accept(id));
 }
@@ -131,7 +131,7 @@ fn who_leaves_says_so_and_what_he_said_before_is_heard_first() {
     scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"good game").unwrap();
     scene.players[0].endpoint.flush().unwrap();
     scene.players[0].endpoint.close(5, b"bye");
-    let gone = |scene: &mut Scene| scene.host.server.len() == 0;
+    let gone = |scene: &mut Scene| scene.host.server.is_empty();
     assert!(scene.run_until(Duration::from_secs(1), gone));
     assert_eq!(scene.host.heard[0].2, b"good game");
     let (_, last) = scene.host.events.last().unwrap();

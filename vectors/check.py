@@ -7,6 +7,7 @@ Shares no code with the crate: what both agree on was understood twice. Run it a
 
 import hashlib
 import hmac as python_hmac
+import ipaddress
 import json
 import pathlib
 import struct
@@ -244,6 +245,57 @@ def check_packets(file):
             secret = expand(secret, b"next")
 
 
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def ticket_address(text):
+    host, port = text.rsplit(":", 1)
+    if host.startswith("["):
+        place = b"\x06" + ipaddress.IPv6Address(host[1:-1]).packed
+    elif host.replace(".", "").isdigit():
+        place = b"\x04" + ipaddress.IPv4Address(host).packed
+    else:
+        place = b"\x01" + short(host.encode())
+    return place + struct.pack("<H", int(port))
+
+
+def short(data):
+    return bytes([len(data)]) + data
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def ticket_text(ticket):
+    data = ticket + blake2s(b"sealgram/1 ticket text", ticket)[:4]
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    return "sg1" + "".join(ALPHABET[int(bits[at:at + 5], 2)] for at in range(0, len(bits), 5))
+
+
+def check_tickets(file):
+    key = bytes.fromhex(file["ticket_key"])
+    for number, frozen in enumerate(file["tickets"]):
+        sealed, data = frozen.get("sealed"), bytes.fromhex(frozen["public_data"])
+        ticket = bytes([1, sealed is not None, frozen["profile_byte"]]) + struct.pack("<Q", frozen["expires"])
+        ticket += short(bytes.fromhex(frozen["app_id"])) + short(bytes.fromhex(frozen["route"]))
+        ticket += bytes([len(frozen["server_keys"])]) + b"".join(map(bytes.fromhex, frozen["server_keys"]))
+        ticket += bytes([len(frozen["addresses"])]) + b"".join(map(ticket_address, frozen["addresses"]))
+        ticket += varint(len(data)) + data
+        if sealed is not None:
+            nonce = bytes.fromhex(sealed["nonce"])
+            grant = bytes.fromhex(sealed["id"]) + struct.pack("<Q", sealed["issued"])
+            grant += short(bytes.fromhex(sealed["player"] or "")) + bytes.fromhex(sealed["user_data"])
+            ticket += nonce + seal_wide(key, nonce, b"sealgram/1 ticket" + ticket, grant)
+        same(f"ticket {number}", ticket, frozen["ticket"])
+        same(f"text of ticket {number}", ticket_text(ticket), frozen["text"])
+
+
 def crc32c(data):
     crc = 0xFFFFFFFF
     for byte in data:
@@ -388,6 +440,7 @@ paired = next(entry for entry in handshakes["profiles"] if entry["profile"] == "
 for field, value in packets["session"].items():
     same(field, paired[field], value)
 check_packets(packets)
+check_tickets(json.loads((HERE / "tickets.json").read_text()))
 text = (HERE.parent / "PROTOCOL.md").read_text(encoding="utf-8")
 check_text(text)
 responder = packets["directions"][1]

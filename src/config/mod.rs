@@ -5,7 +5,11 @@ mod server;
 
 use std::time::Duration;
 
-pub use self::{flood::Flood, server::ServerConfig};
+pub(crate) use self::server::MAX_WORKERS;
+pub use self::{
+    flood::Flood,
+    server::{ServerConfig, Worker},
+};
 
 use crate::error::ConfigError;
 

@@ -6,10 +6,21 @@ use std::time::Duration;
 use super::{Config, Flood};
 use crate::error::ConfigError;
 
+/// Most workers on one port.
+pub(crate) const MAX_WORKERS: u8 = 64;
 /// Longest route, in bytes.
 const MAX_ROUTE: usize = 20;
 /// Most peers that may wait for the application at once.
 const MAX_ASKING: usize = 256;
+
+/// One of several servers that share a port; see [`bind_workers`](crate::bind_workers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// From 0; below `count`.
+    pub index: u8,
+    /// 1 to 64.
+    pub count: u8,
+}
 
 /// All limits and timers of a server. Start from [`ServerConfig::default`] and change what you need.
 #[non_exhaustive]
@@ -23,9 +34,9 @@ pub struct ServerConfig {
     /// The constant token in front of every datagram to this server, by which a load balancer finds it; clients have it
     /// from their ticket. Public. 0 to 20 bytes. Default: empty.
     pub route: Vec<u8>,
-    /// The index of this server among several workers on one port; it becomes the first byte of every connection id.
-    /// Default `None`.
-    pub worker: Option<u8>,
+    /// Which of several workers on one port this server is; its connection ids name it. `None`: it is alone. Default
+    /// `None`.
+    pub worker: Option<Worker>,
     /// Peers that have confirmed and wait for the application's yes. 1 to 256. Default 256.
     pub max_asking: usize,
     /// How long they wait. 100 ms to 5 s. Default 3 s.
@@ -60,6 +71,10 @@ impl ServerConfig {
         self.session.check()?;
         self.flood.check()?;
         range("route", self.route.len() as u64, 0, MAX_ROUTE as u64)?;
+        if let Some(Worker { index, count }) = self.worker {
+            range("worker.count", count.into(), 1, MAX_WORKERS.into())?;
+            range("worker.index", index.into(), 0, u64::from(count) - 1)?;
+        }
         range("max_asking", self.max_asking as u64, 1, MAX_ASKING as u64)?;
         let wait = u64::try_from(self.accept_timeout.as_millis()).unwrap_or(u64::MAX);
         range("accept_timeout", wait, 100, 5_000)?;

@@ -36,11 +36,7 @@ impl Connection {
         let open = self.probes > 0 || self.rate.may_send(now, self.sent.flight_bytes(), waiting, times);
         let fresh = open && wanted;
         let data = (open && self.send.has_resends()) || (fresh && self.send.has_unsent());
-        let control = self.ping
-            || self.control.window_due
-            || self.probes > 0
-            || !self.replies.is_empty()
-            || self.has_cid_due();
+        let control = self.has_control();
         if !(ack_due || data || control) {
             self.flush = false;
             return 0;
@@ -56,7 +52,6 @@ impl Connection {
         let mut writer = Writer::new(room.get_mut(..len).unwrap_or_default());
         let mut context = Context::default();
         let mut contents = 0;
-        let mut eliciting = false;
         // 2. Acknowledgements go first: they never wait, and they ride on whatever leaves.
         let acked = if self.acks.is_pending() { self.acks.write(now, &mut writer) } else { Ok(None) };
         if let Ok(Some(largest)) = acked {
@@ -65,14 +60,9 @@ impl Connection {
             self.ping |= self.old_ranges_weigh(now);
         }
         // 3. Control.
-        if self.control.window_due && self.write_window(&mut context, &mut writer) {
-            contents += 1;
-            eliciting = true;
-        }
-        let given = self.write_cids(&mut context, &mut writer);
-        contents += given;
-        eliciting |= given > 0;
-        eliciting |= self.write_replies(&mut context, &mut writer);
+        let (noted, asks) = self.write_control(&mut context, &mut writer);
+        contents += noted;
+        let mut eliciting = asks;
         // 4. Lost parts, then new messages.
         if open {
             let packed =
@@ -103,6 +93,19 @@ impl Connection {
         // An acknowledgement takes memory too, if only to be noted.
         self.busy_at.get_or_insert(now);
         written
+    }
+
+    fn has_control(&self) -> bool {
+        let asked = self.ping || self.probes > 0;
+        asked || self.control.window_due || self.has_cid_due() || !self.replies.is_empty()
+    }
+
+    /// How many contents were noted, and whether anything was written.
+    fn write_control(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> (u32, bool) {
+        let window = self.control.window_due && self.write_window(context, writer);
+        let noted = u32::from(window) + self.write_cids(context, writer);
+        let replied = self.write_replies(context, writer);
+        (noted, noted > 0 || replied)
     }
 
     fn write_replies(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> bool {

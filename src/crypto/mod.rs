@@ -17,7 +17,7 @@ pub(crate) mod pattern;
 pub(crate) mod schedule;
 mod secret;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod vectors;
 

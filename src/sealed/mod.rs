@@ -18,6 +18,7 @@ mod messages;
 mod profile;
 mod receive;
 mod seal;
+mod ticket;
 mod timers;
 mod transmit;
 

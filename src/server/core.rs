@@ -50,6 +50,10 @@ pub(crate) trait ServerCore {
     /// Whether messages can be queued for it.
     fn is_open(&self, id: PeerId) -> bool;
     fn drops(&self) -> &Drops;
+    /// Whether the last datagram, which was not changed, may be another worker's.
+    fn take_stray(&mut self) -> bool {
+        false
+    }
     // What only a sealed session has.
     fn peer_key(&self, _id: PeerId) -> Option<PublicKey> {
         None
@@ -151,6 +155,10 @@ macro_rules! server_core {
 }
 
 server_core!(Listener, {
+    fn take_stray(&mut self) -> bool {
+        Self::take_stray(self)
+    }
+
     fn peer_key(&self, id: PeerId) -> Option<PublicKey> {
         Self::peer_key(self, id)
     }

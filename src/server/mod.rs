@@ -16,7 +16,7 @@ use crate::{
     endpoint::StartError,
     event::{Event, PeerId},
     os::Environment,
-    sealed::{Credentials, Listener},
+    sealed::{Credentials, FloodStats, Listener},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::{Stats, add},
 };
@@ -32,6 +32,49 @@ const MAX_SENDS: usize = 65_536;
 /// [`poll_event`](Self::poll_event) until it gives `None`, send what you have, then call [`maintain`](Self::maintain);
 /// again when the socket is readable or when the instant that `maintain` returned has come. Whoever wants to join shows
 /// up as [`Event::Join`], and is in when you say so with [`accept`](Self::accept).
+///
+/// ```
+/// use sealgram::{
+///     Config, Credentials, Event, Guarantee, SealedEndpoint, SealedServer, SecretKey, ServerConfig, Trust,
+/// };
+/// use std::net::UdpSocket;
+///
+/// let key = SecretKey::generate()?; // players know its public key beforehand
+/// let credentials = Credentials::server_auth(&key, Trust::Anyone);
+/// let mut server = SealedServer::new(UdpSocket::bind("127.0.0.1:0")?, credentials, ServerConfig::default())?;
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// socket.connect(server.socket().local_addr()?)?;
+/// let own = SecretKey::generate()?;
+/// let credentials = Credentials::client_auth(&own, key.public_key())?;
+/// let mut player = SealedEndpoint::with_credentials(socket, credentials, Config::default())?;
+/// player.connect()?;
+/// player.send_payload(Guarantee::Delivery, b"hello")?;
+///
+/// let echo = loop {
+///     // The server's loop.
+///     while let Some((id, message)) = server.recv() {
+///         let words = message.to_vec();
+///         if let Some(mut peer) = server.peer(id) {
+///             peer.send_payload(Guarantee::Delivery, &words)?;
+///         }
+///     }
+///     while let Some((id, event)) = server.poll_event() {
+///         if let Event::Join { key: Some(key), .. } = event {
+///             println!("{key} joins");
+///             server.accept(id);
+///         }
+///     }
+///     server.maintain();
+///     // The player's loop.
+///     if let Some(message) = player.recv()? {
+///         break message.to_vec();
+///     }
+///     player.maintain()?;
+/// };
+/// assert_eq!(echo, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Server<A, L = Listener> {
     socket: A,
     core: L,
@@ -53,6 +96,12 @@ pub struct Server<A, L = Listener> {
 pub type SealedServer<A> = Server<A, Listener>;
 
 impl<A: AddressedUdp> SealedServer<A> {
+    /// What strangers were refused so far.
+    #[must_use]
+    pub fn flood_stats(&self) -> FloodStats {
+        self.core.flood_stats()
+    }
+
     /// Makes a server; see [`Credentials`] for the profiles, of which it takes those that answer.
     ///
     /// # Errors
@@ -131,6 +180,12 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
         Some(Peer { core: &mut self.core, environment: &mut self.environment, stats: &mut self.stats, id })
     }
 
+    /// The address that datagrams to this peer go to. It says nothing about who the peer is.
+    #[must_use]
+    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        self.core.address(id)
+    }
+
     /// Lets a peer in that asked with [`Event::Join`]; then [`Event::Connected`] follows. `false` if it does not ask any
     /// more.
     pub fn accept(&mut self, id: PeerId) -> bool {
@@ -156,7 +211,7 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
         let ids: Vec<_> = self.peers().collect();
         let mut taken = 0;
         for id in ids {
-            let sent = self.peer(id).map(|mut peer| peer.send_payload(options.clone(), bytes));
+            let sent = self.peer(id).map(|mut peer| peer.send_payload(options, bytes));
             taken += usize::from(matches!(sent, Some(Ok(_))));
         }
         taken
@@ -239,14 +294,5 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
 impl<A, L: ServerCore> fmt::Debug for Server<A, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("peers", &self.core.len()).finish_non_exhaustive()
-    }
-}
-
-/// Where a peer is, for logs; it says nothing about who it is.
-impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
-    /// The address that datagrams to this peer go to.
-    #[must_use]
-    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.core.address(id)
     }
 }

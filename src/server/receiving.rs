@@ -82,6 +82,9 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
         } else {
             self.current =
                 self.core.handle_datagram(now, &mut self.environment, arrival.from, arrival.datagram);
+            if self.core.take_stray() {
+                self.socket.misdirected(arrival.datagram, arrival.from);
+            }
         }
         true
     }

@@ -46,6 +46,10 @@ pub(super) struct Opening {
     /// Others may have the same port.
     pub(super) shared: bool,
     /// Serves no IPv4.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "elsewhere the system's default is taken as it is")
+    )]
     pub(super) only_six: bool,
 }
 
@@ -379,12 +383,11 @@ mod tests {
         for (noisy, quiet) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
             let flooder = send(noisy, port, 300);
             let player = send(quiet, port, 2);
+            // In the very call, whoever was read first in the last one.
             let mut heard = 0;
-            for _ in 0..2 {
-                server.recv_batch(&mut batch).unwrap();
-                while let Some(arrival) = batch.take_next() {
-                    heard += usize::from(arrival.from == player);
-                }
+            server.recv_batch(&mut batch).unwrap();
+            while let Some(arrival) = batch.take_next() {
+                heard += usize::from(arrival.from == player);
             }
             assert_eq!(heard, 2, "{quiet} waited behind {noisy}");
             let mut froms = Vec::new();

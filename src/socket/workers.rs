@@ -469,6 +469,7 @@ mod tests {
             while worker.recv_batch(&mut batch).is_ok() {
                 while let Some(arrival) = batch.take_next() {
                     heard += 1;
+                    assert!(heard <= 120, "each is seen twice at most");
                     worker.misdirected(arrival.datagram, arrival.from);
                 }
             }

@@ -1,8 +1,8 @@
 //! How the first byte of a connection id names the worker, of several on one port, that has the session. PROTOCOL.md,
 //! "Workers".
 
-/// Workers on one port, at most. With so few, each of them has four values of the byte or more.
-pub(crate) const MAX_WORKERS: u8 = 64;
+// With so few, each of them has four values of the byte or more.
+pub(crate) use crate::config::MAX_WORKERS;
 
 /// The worker that an id names by its first byte. Without workers, the only one.
 pub(crate) fn worker_of(first: u8, workers: u8) -> u8 {
@@ -10,11 +10,10 @@ pub(crate) fn worker_of(first: u8, workers: u8) -> u8 {
 }
 
 /// The first byte of a new id, out of a random one, so that it names this worker.
-#[cfg_attr(not(test), expect(dead_code, reason = "the issuer of connection ids calls it"))]
 pub(crate) fn name_worker(random: u8, worker: u8, workers: u8) -> u8 {
     let block = random - worker_of(random, workers.max(1));
-    // The last block may be cut off.
-    block.checked_add(worker).unwrap_or_else(|| block.saturating_sub(workers).saturating_add(worker))
+    // The last block may be cut off; then the first one stands in.
+    block.checked_add(worker).unwrap_or(worker)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! How somebody who has confirmed becomes a peer, and how a peer goes: the application is asked before anything is read
-//! or sent, and who goes is told so under keys that are then wiped. PROTOCOL.md, "Join" and "Replacement".
+//! or sent, and who goes is told so under keys that are then wiped. PROTOCOL.md, "Server" and "Replacement".
 
 use std::{net::SocketAddr, time::Instant};
 

@@ -45,6 +45,7 @@ impl Listener {
         let route_len = self.server.route.len();
         // An answer is as long as the shortest INIT, so that nobody gets more bytes than he sent.
         if datagram.len() < route_len + usize::from(self.config.handshake_bytes) {
+            self.stray = true;
             return Err(Dropped::Unopened);
         }
         if !self.accepting || !self.gate.take_envelope(now) {
@@ -52,7 +53,11 @@ impl Listener {
         }
         let (route, envelope) = datagram.split_at_mut_checked(route_len).ok_or(Dropped::Length)?;
         let opened = messages::open(&self.local.envelope, Side::Initiator, route, envelope);
-        let body = opened.ok_or(Dropped::Unopened)??;
+        let Some(body) = opened else {
+            self.stray = true;
+            return Err(Dropped::Unopened);
+        };
+        let body = body?;
         if body.kind != Kind::Init {
             return Err(Dropped::Handshake);
         }

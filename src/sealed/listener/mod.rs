@@ -40,7 +40,7 @@ use crate::{
     error::ConfigError,
     event::{Event, PeerId},
     stats::Drops,
-    wire::frame::CID_LEN,
+    wire::{frame::CID_LEN, worker::name_worker},
 };
 
 /// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
@@ -73,6 +73,8 @@ pub struct Listener {
     events: VecDeque<(PeerId, Event)>,
     drops: Drops,
     accepting: bool,
+    /// The last datagram had an id that is nobody's, and was no handshake message.
+    stray: bool,
 }
 
 impl fmt::Debug for Listener {
@@ -113,6 +115,7 @@ impl Listener {
             events: VecDeque::new(),
             drops: Drops::default(),
             accepting: true,
+            stray: false,
             local,
             config,
             server,
@@ -174,6 +177,15 @@ impl Listener {
             self.noted.pop_front();
         }
         self.events.pop_front()
+    }
+
+    /// Whether the last datagram, which was not changed, may be another worker's.
+    pub(crate) fn take_stray(&mut self) -> bool {
+        std::mem::take(&mut self.stray)
+    }
+
+    pub(crate) fn flood_stats(&self) -> FloodStats {
+        self.gate.stats(&self.half_open)
     }
 
     pub(crate) fn drops(&self) -> &Drops {
@@ -245,12 +257,12 @@ impl Listener {
         (connection.pto() * 3).clamp(Duration::from_secs(1), Duration::from_secs(3))
     }
 
-    /// A fresh id that is nobody's. Its first byte names the worker, where several share the port.
+    /// A fresh id that is nobody's. Its first byte names the worker, where several share the port. PROTOCOL.md, "Workers".
     fn fresh_cid<R: TryCryptoRng + ?Sized>(&mut self, rng: &mut R) -> Result<Cid, EntropyError> {
         loop {
             let mut cid = crypto::random::<CID_LEN, _>(rng)?;
             if let (Some(worker), [first, ..]) = (self.server.worker, &mut cid) {
-                *first = worker;
+                *first = name_worker(*first, worker.index, worker.count);
             }
             if !self.owners.contains_key(&cid) && self.half_open.find_cid(&cid).is_none() {
                 return Ok(cid);

@@ -3,12 +3,14 @@
 //! construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
 
 mod cookie;
-mod replies;
+pub(super) mod replies;
 mod shares;
 mod tokens;
 
 #[cfg(test)]
 mod floods;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -119,7 +121,7 @@ pub(super) struct Gate {
     dh: Tokens,
     shares: Shares,
     sessions: usize,
-    pub(super) stats: FloodStats,
+    stats: FloodStats,
 }
 
 impl Gate {
@@ -177,7 +179,7 @@ impl Gate {
         let validated = self.cookies.takes(now, init.from, init.id, init.cookie);
         if validated {
             count(&mut self.stats.cookies_taken);
-        } else if self.wants_cookie(now, table, &origin) {
+        } else if self.wants_cookie(now, table, &origin, init.cost) {
             count(&mut self.stats.cookies_sent);
             return Verdict::AskCookie(self.cookies.bake(now, init.from, init.id));
         }
@@ -189,27 +191,32 @@ impl Gate {
             count(&mut self.stats.refused_by_table);
             return Verdict::Drop;
         }
-        if !self.charge(now, init.from, init.cost, validated) {
+        if !self.spend(now, &origin, init.cost, validated) {
             return Verdict::Drop;
         }
         Verdict::Read(admitted)
     }
 
     /// Whether this is a time at which, or a place from which, an address has to show that it receives.
-    fn wants_cookie<S>(&self, now: Instant, table: &HalfOpenTable<S>, origin: &Origin) -> bool {
+    fn wants_cookie<S>(&self, now: Instant, table: &HalfOpenTable<S>, origin: &Origin, cost: u32) -> bool {
         let now = self.nanos(now);
         self.require_cookie
             || table.is_half_full()
-            || self.dh.used(now) > SECOND / 2
+            || !self.dh.allows(now, worth(cost, self.dh_per_second), FOR_ALL)
             || table.is_share_half_used(origin)
             || self.shares.is_half_used(now, &self.shares.share(origin))
     }
 
-    /// Takes Diffie-Hellman operations out of the budget, if it and the address's share allow it. Only what an address
-    /// that shows that it receives causes counts in its prefix's share: nobody can use up another's.
+    /// Takes Diffie-Hellman operations out of the budget, if it and the address's share allow it: for what costs some
+    /// beyond the INIT.
     pub(super) fn charge(&mut self, now: Instant, from: SocketAddr, cost: u32, validated: bool) -> bool {
+        self.spend(now, &Origin::of(from, &self.proxies), cost, validated)
+    }
+
+    /// Only what an address that shows that it receives causes counts in its prefix's share: nobody can use up another's.
+    fn spend(&mut self, now: Instant, origin: &Origin, cost: u32, validated: bool) -> bool {
         let now = self.nanos(now);
-        let share = self.shares.share(&Origin::of(from, &self.proxies));
+        let share = self.shares.share(origin);
         let cost = worth(cost, self.dh_per_second);
         let longest = worth(MAX_INIT_COST, self.dh_per_second);
         let claim = if validated { self.shares.claim(now, &share, cost, longest) } else { Claim::Over };
@@ -232,6 +239,10 @@ impl Gate {
             self.shares.take(now, &share, cost, longest);
         }
         true
+    }
+
+    pub(super) fn stats<S>(&self, table: &HalfOpenTable<S>) -> FloodStats {
+        FloodStats { evictions: table.evictions(), ..self.stats }
     }
 
     /// Takes a place for a session of whoever proved his keys from this address, if there is one. The share is given

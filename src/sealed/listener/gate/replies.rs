@@ -65,6 +65,8 @@ mod tests {
             assert_eq!(replies.pop(), Some(reply(port)));
         }
         assert_eq!(replies.pop(), None);
-        assert!(replies.push(reply(0)));
+        let cookie = Reply::Cookie { to: ([192, 0, 2, 1], 1).into(), reference: [1; 16], cookie: [2; 16] };
+        assert!(replies.push(cookie));
+        assert_eq!(replies.pop(), Some(cookie));
     }
 }

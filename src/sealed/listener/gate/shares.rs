@@ -33,7 +33,7 @@ pub(in crate::sealed::listener) struct Origin {
 
 impl Origin {
     /// `proxies` are sorted, and in the form of `IpAddr::to_canonical`.
-    pub(super) fn of(from: SocketAddr, proxies: &[IpAddr]) -> Self {
+    pub(in crate::sealed::listener) fn of(from: SocketAddr, proxies: &[IpAddr]) -> Self {
         let ip = from.ip().to_canonical();
         if proxies.binary_search(&ip).is_ok() {
             return Self { ip: ip16(ip), port: Some(from.port()) };
