@@ -134,7 +134,9 @@ impl Crowd {
             }
         }
         let now = Instant::now();
-        while let Some(Reverse((due, index))) = self.timers.peek().copied().filter(|Reverse((due, _))| *due <= now) {
+        while let Some(Reverse((due, index))) =
+            self.timers.peek().copied().filter(|Reverse((due, _))| *due <= now)
+        {
             self.timers.pop();
             let player = self.players.get_mut(index as usize);
             if let Some(player) = player.filter(|player| player.due == Some(due)) {

@@ -60,8 +60,7 @@ impl SharedSocket {
         let mut control = [0; 64];
         let mut slices = [IoSliceMut::new(buffer)];
         let fd = self.socket.as_raw_fd();
-        let message =
-            recvmsg::<SockaddrIn>(fd, &mut slices, Some(&mut control), MsgFlags::empty())?;
+        let message = recvmsg::<SockaddrIn>(fd, &mut slices, Some(&mut control), MsgFlags::empty())?;
         let mut to = None;
         for control in message.cmsgs()? {
             if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
