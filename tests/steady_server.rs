@@ -192,8 +192,10 @@ fn a_server_allocates_nothing_per_datagram_and_a_broadcast_once() -> Result<(), 
         assert_eq!(scene.echoed, 3 * 1_000 * players);
         let of_all = if all.is_some() { 1_000 } else { 0 };
         assert!(scene.heard >= (3 * 999 + of_all - 1) * players, "{}", scene.heard);
-        // The copy that all queues of a broadcast share.
-        assert_eq!(scene.allocated, of_all as u64, "messages of {len} bytes");
+        // The copy that all queues of a broadcast share; and now and then a client moves on to its next connection id, and
+        // the id that it gets instead is remembered until it is known to have arrived.
+        let rare = scene.allocated - of_all as u64;
+        assert!(rare <= 2 * players as u64, "{rare} allocations, messages of {len} bytes");
     }
     Ok(())
 }
