@@ -83,6 +83,7 @@ impl Listener {
             cids: Cids::new(cid),
             standing: Standing::Asks { until },
             strangers: Bucket::new(super::STRANGERS_PER_SECOND, now),
+            reads: (self.round, 0),
             is_ready: false,
             is_touched: false,
             is_noted: false,
