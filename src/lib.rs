@@ -107,7 +107,8 @@
 //!
 //! A [`Ticket`] is a text that a player can paste: the servers' keys, where they are, and when it ends. A game's backend
 //! can seal it with a [`TicketKey`] for one player, and a server with the same key checks it with [`TicketKeys`]. It is
-//! bound to keys, never to an address of the player.
+//! bound to keys, never to an address of the player. [`SealedEndpoint::from_ticket`] dials with one,
+//! [`SealedServer::admission`] checks it at the door, and [`SealedServer::redirect`] sends a player on with another.
 //!
 //! ```
 //! use sealgram::{SecretKey, Ticket, TicketAddress, TicketGrant, TicketKey, TicketKeys, TicketProfile, TicketScope};
@@ -197,6 +198,7 @@ mod event;
 pub mod fuzzing;
 mod os;
 mod plain;
+mod roster;
 mod sealed;
 mod server;
 #[cfg(feature = "sim")]
@@ -217,12 +219,12 @@ pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
 pub use event::{Event, PeerId};
 #[cfg(feature = "sim")]
 pub use os::Environment;
-pub use plain::Plain;
+pub use plain::{Listener as PlainListener, Plain};
 pub use sealed::{Credentials, FloodStats, Listener, Sealed, Trust};
-pub use server::{Peer, SealedServer, Server};
+pub use server::{Peer, PlainServer, SealedServer, Server, ServerSession};
 pub use socket::{
     AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, SendBatch, ServerSocket, UdpLike,
-    WorkerSocket, bind_workers, memory_pair,
+    Unconnected, WorkerSocket, bind_workers, memory_pair,
 };
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
 pub use ticket::{

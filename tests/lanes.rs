@@ -125,8 +125,6 @@ fn beside_a_stalled_lane(stalled: bool) -> Vec<Duration> {
     let mut config = Config::default();
     (config.max_message_bytes, config.receive_window_bytes) = (16 << 10, 256 << 10);
     config.max_unreliable_bytes = 16 << 10;
-    // Only the receiver's credit is to hold anything back: a young rate control spreads 16 KiB over a round trip or two.
-    config.rate = sealgram::Rate::Off;
     let mut link = Link::default();
     link.delay = MS(20);
     let mut pair = pair_with(link, &config);

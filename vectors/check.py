@@ -152,9 +152,9 @@ class Noise:
         return self.hkdf(b"")[:2]
 
 
-def hello(responder):
+def hello(responder, cid=b""):
     fixed = struct.pack("<HBBHHIHI6x", 1, 1, 1, 0, 1200, 30_000, 65_535, 1 << 20)
-    return fixed + (b"\x00" if responder else b"")
+    return fixed + (bytes([len(cid)]) + cid if responder else b"")
 
 
 PROFILES = {
@@ -176,7 +176,7 @@ def check_profile(file, frozen):
     raw = {key: bytes.fromhex(value) for key, value in file.items() if isinstance(value, str) and key != "about"}
     statics = {"i": raw["initiator_static_secret"], "r": raw["responder_static_secret"]}
     ephemerals = {"i": raw["initiator_ephemeral_secret"], "r": raw["responder_ephemeral_secret"]}
-    app, route = raw["app_id"], raw["route"]
+    app, route, cid = raw["app_id"], raw["route"], raw.get("cid", b"")
     prologue = b"sealgram/1" + bytes([1, byte, len(app)]) + app + bytes([len(route)]) + route
     same(f"{name} byte", byte, frozen["profile_byte"])
     same(f"{name} prologue", prologue, frozen["prologue"])
@@ -200,7 +200,7 @@ def check_profile(file, frozen):
     reference = bytes(16)
     for turn, message in enumerate(frozen["messages"]):
         versions_only = len(noise.messages) == 3 and turn == 0
-        payload = b"\x01\x01" if versions_only else hello(turn == 1)
+        payload = b"\x01\x01" if versions_only else hello(turn == 1, cid)
         same(f"{name} payload {turn}", payload, message["payload"])
         text = noise.write(turn, payload)
         same(f"{name} noise message {turn}", text, message["noise_message"])
@@ -209,12 +209,28 @@ def check_profile(file, frozen):
         body = bytes([turn + 1, 1]) + bytes(16) + reference + struct.pack("<H", len(text)) + text
         body = body.ljust(size - 40, b"\x00")
         nonce = bytes.fromhex(message["envelope_nonce"])
-        same(f"{name} datagram {turn}", nonce + seal_wide(keys[turn % 2], nonce, route, body), message["datagram"])
+        # INIT stands behind the route, FIN behind route and id, an answer behind nothing; each is bound to just that.
+        clear = (route, b"", route + cid)[turn]
+        sealed = nonce + seal_wide(keys[turn % 2], nonce, clear, body)
+        same(f"{name} datagram {turn}", clear + sealed, message["datagram"])
         reference = blake2s(text)[:16]
     i2r, r2i = noise.split()
     same(f"{name} hash", noise.h, frozen["handshake_hash"])
     same(f"{name} split", i2r, frozen["split_initiator_to_responder"])
     same(f"{name} split", r2i, frozen["split_responder_to_initiator"])
+    if "confirm" in frozen:
+        check_confirm(i2r, noise.h, route + cid, bytes.fromhex(frozen["ticket"]), frozen["confirm"])
+
+
+def check_confirm(key, h, prefix, ticket, frozen):
+    """Packet 0 of a client: CONFIRM without an id of its own, with a ticket."""
+    secret = expand(key, b"sealgram/1 traffic", h)
+    packet_key, iv = expand(secret, b"key"), expand(secret, b"iv")[:12]
+    frames = b"\x04\x00" + bytes([len(ticket)]) + ticket
+    word = bytes(4)
+    sealed = ChaCha20Poly1305(packet_key).encrypt(iv, frames, prefix + word)
+    mask = chacha_block(expand(secret, b"hp"), sealed[-16:])[:4]
+    same("CONFIRM", prefix + bytes(a ^ b for a, b in zip(word, mask)) + sealed, frozen)
 
 
 def check_packets(file):
@@ -436,6 +452,11 @@ packets = json.loads((HERE / "packets.json").read_text())
 same("profiles", sorted(PROFILES), sorted(entry["profile"] for entry in handshakes["profiles"]))
 for entry in handshakes["profiles"]:
     check_profile(handshakes, entry)
+served = json.loads((HERE / "served.json").read_text())
+of_servers = ["Client", "ClientAuth", "ClientAuthPsk", "InviteTofu", "Tofu"]
+same("profiles", of_servers, sorted(entry["profile"] for entry in served["profiles"]))
+for entry in served["profiles"]:
+    check_profile(served, entry)
 paired = next(entry for entry in handshakes["profiles"] if entry["profile"] == "Paired")
 for field, value in packets["session"].items():
     same(field, paired[field], value)

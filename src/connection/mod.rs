@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) use mtu::BASE as BASE_DATAGRAM;
 use mtu::Mtu;
-pub(crate) use receive::Closing;
+pub(crate) use receive::{Closing, Received};
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
 const MAX_REPLIES: usize = 64;
@@ -62,6 +62,8 @@ struct Control {
     window_due: bool,
     /// Connection ids that the peer may not have yet.
     given: Vec<given::Given>,
+    /// The request to go elsewhere.
+    redirect: Option<Box<given::Redirect>>,
 }
 
 /// The session of one peer, without its protection.
@@ -191,6 +193,7 @@ impl Connection {
         self.probes = 0;
         self.replies.clear();
         self.control.given.clear();
+        self.control.redirect = None;
         self.unanswered = None;
         self.last_ack_ping = None;
         undelivered
@@ -310,6 +313,11 @@ impl Connection {
     pub(crate) fn skip(&mut self, now: Instant, number: u64) {
         self.sent.align(now, number);
         self.sent.on_skipped(now, number);
+    }
+
+    /// `number` was used for a packet that is not ours to repeat.
+    pub(crate) fn pass_over(&mut self, now: Instant, number: u64) {
+        self.sent.align(now, number.saturating_add(1));
     }
 
     /// Probe timeout as it stands, without back-off.

@@ -164,6 +164,12 @@ impl Connection {
         self.sent.rtt = Rtt::new(self.config.initial_rtt);
     }
 
+    /// The peer has moved: what is on its way went to where it no longer is. Asks at once whether packets arrive.
+    pub(crate) fn on_peer_moved(&mut self, now: Instant) {
+        self.on_new_path(self.may_fragment);
+        self.ping(now);
+    }
+
     /// Writes a packet that carries nothing but its size, if it is time for one and `room` allows it.
     pub(super) fn transmit_mtu_probe(&mut self, now: Instant, number: u64, room: &mut [u8]) -> Option<usize> {
         // Without a round trip nothing would tell when it is lost.

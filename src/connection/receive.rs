@@ -27,6 +27,12 @@ pub(crate) struct Received<'p> {
     pub(crate) new_cids: bool,
     /// The ticket of a REDIRECT.
     pub(crate) redirect: Option<&'p [u8]>,
+    /// The first PATH_CHALLENGE: one answer a packet, so that nobody gets more of them than packets he sent.
+    pub(crate) challenge: Option<[u8; 8]>,
+    /// The first PATH_RESPONSE.
+    pub(crate) response: Option<[u8; 8]>,
+    /// It carried nothing that says where the peer is.
+    pub(crate) probing: bool,
 }
 
 /// The content of a CLOSE frame.
@@ -58,13 +64,14 @@ impl Connection {
         // 2. The whole payload must decode before any of it counts.
         frame::check(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
-        let mut received = Received::default();
+        let mut received = Received { probing: true, ..Received::default() };
         let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
-        let (mut eliciting, mut challenged, mut messages) = (false, false, 0);
+        let (mut eliciting, mut messages) = (false, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
             let frame = frame.map_err(|_| Violation::Malformed)?;
             eliciting |= frame.is_ack_eliciting();
+            received.probing &= frame.is_probing();
             match frame {
                 Frame::Message(message) => {
                     // A message's bytes are the last of its frame.
@@ -90,21 +97,15 @@ impl Connection {
                         Answer::Have => Reply::Have { lane, index },
                     });
                 }
-                // One answer a packet, so that nobody gets more of them than packets he sent.
-                Frame::PathChallenge(data) if !std::mem::replace(&mut challenged, true) => {
-                    self.reply(Reply::PathResponse(data));
-                }
+                Frame::PathChallenge(data) => received.challenge = received.challenge.or(Some(data)),
+                Frame::PathResponse(data) => received.response = received.response.or(Some(data)),
                 Frame::Confirm { ticket, .. } => received.confirm = Some(ticket),
                 Frame::NewCid { .. } => received.new_cids = true,
                 Frame::Redirect { ticket } => received.redirect = Some(ticket),
                 Frame::Close { code, reason } => {
                     received.close = Some(Closing { code, reference: reason.first_chunk().copied() });
                 }
-                Frame::Padding { .. }
-                | Frame::Ping
-                | Frame::Window { lane: Some(_), .. }
-                | Frame::PathChallenge(_)
-                | Frame::PathResponse(_) => {}
+                Frame::Padding { .. } | Frame::Ping | Frame::Window { lane: Some(_), .. } => {}
             }
         }
         self.seen.note(number);
@@ -134,6 +135,7 @@ impl Connection {
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
                 (Content::Window, Fate::Lost) => control.window_due = true,
                 (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
+                (Content::Redirect, fate) => given::on_redirect_fate(&mut control.redirect, fate),
                 (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
                 (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)
@@ -148,6 +150,11 @@ impl Connection {
         }
         self.heed_progress(now);
         Ok(())
+    }
+
+    /// Answers a PATH_CHALLENGE that came by the path in use, with the next packet.
+    pub(crate) fn answer_challenge(&mut self, data: [u8; 8]) {
+        self.reply(Reply::PathResponse(data));
     }
 
     fn reply(&mut self, reply: Reply) {

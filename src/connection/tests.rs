@@ -406,11 +406,15 @@ fn many_challenges_in_one_packet_get_one_answer() {
     let mut pair = Pair::new(13, CLEAN, &Config::default());
     pair.run(MS * 50);
     let challenges = [&[0x09][..], &[7; 8]].concat().repeat(100);
-    pair.ends[0].receive(pair.now, 1_000, &challenges, 0).unwrap();
+    let received = pair.ends[0].receive(pair.now, 1_000, &challenges, 0).unwrap();
+    assert_eq!((received.challenge, received.probing), (Some([7; 8]), true));
+    pair.ends[0].answer_challenge([7; 8]);
     let mut room = [0; 1_180];
     let len = pair.ends[0].transmit(pair.now, 1_000, &mut room);
     let answers = Frames::new(&room[..len]).filter(|frame| matches!(frame, Ok(Frame::PathResponse(_))));
     assert_eq!(answers.count(), 1);
+    let says_where = Frames::new(&room[..len]).flatten().any(|frame| !frame.is_probing());
+    assert!(says_where, "an answer on the path in use must tell that the peer is there");
 }
 
 #[test]
@@ -579,7 +583,10 @@ fn hear(end: &mut Connection, now: Instant, number: &mut u64, frames: &[Frame<'_
         frame::encode(frame, &mut context, &mut writer).unwrap();
     }
     let written = writer.written();
-    end.receive(now, *number, &payload[..written], 0).unwrap();
+    let received = end.receive(now, *number, &payload[..written], 0).unwrap();
+    if let Some(data) = received.challenge {
+        end.answer_challenge(data);
+    }
     // Every second number is missing, so that there is always much to acknowledge.
     *number += 2;
 }

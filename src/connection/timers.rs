@@ -112,6 +112,7 @@ fn give_back(
         (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => control.window_due = true,
         (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
+        (Content::Redirect, fate) => given::on_redirect_fate(&mut control.redirect, fate),
         (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
         _ => {}
     }

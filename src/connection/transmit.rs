@@ -20,6 +20,17 @@ const RANGES_BEFORE_PING: usize = 4;
 const FULL: usize = 64;
 
 impl Connection {
+    /// Whether the next call of `transmit` would have nothing to write; then that call is not needed.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let waits = self.send.has_unsent()
+            || self.send.has_resends()
+            || self.acks.is_pending()
+            || self.has_control()
+            || self.full;
+        self.flush &= waits;
+        !waits
+    }
+
     /// Writes the frames of packet `number` into `room`. 0: there is nothing to send now.
     pub(crate) fn transmit(&mut self, now: Instant, number: u64, room: &mut [u8]) -> usize {
         if !self.started {
@@ -97,13 +108,13 @@ impl Connection {
 
     fn has_control(&self) -> bool {
         let asked = self.ping || self.probes > 0;
-        asked || self.control.window_due || self.has_cid_due() || !self.replies.is_empty()
+        asked || self.control.window_due || self.has_gift_due() || !self.replies.is_empty()
     }
 
     /// How many contents were noted, and whether anything was written.
     fn write_control(&mut self, context: &mut Context, writer: &mut Writer<'_>) -> (u32, bool) {
         let window = self.control.window_due && self.write_window(context, writer);
-        let noted = u32::from(window) + self.write_cids(context, writer);
+        let noted = u32::from(window) + self.write_gifts(context, writer);
         let replied = self.write_replies(context, writer);
         (noted, noted > 0 || replied)
     }
@@ -118,6 +129,10 @@ impl Connection {
             };
             if frame::encode(&frame, context, writer).is_err() {
                 break;
+            }
+            if matches!(reply, Reply::PathResponse(_)) {
+                // It says that we are here, so its packet must not be a probing one.
+                let (Ok(()) | Err(_)) = frame::encode(&Frame::Ping, context, writer);
             }
             self.replies.pop();
             any = true;

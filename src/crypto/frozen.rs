@@ -17,6 +17,23 @@ const RESPONDER_EPHEMERAL: [u8; 32] = counted(0x70);
 const PSK: [u8; 32] = counted(0x90);
 const INVITE: [u8; 32] = counted(0xb0);
 
+/// What a server of many peers adds: its route, and the id that it gives.
+#[derive(Clone, Copy)]
+struct Served {
+    route: &'static [u8],
+    cid: [u8; 8],
+}
+
+const BETWEEN_TWO: Option<Served> = None;
+const SERVED: Option<Served> = Some(Served { route: b"route-7", cid: *b"\xc0\xc1\xc2\xc3\xc4\xc5\xc6\xc7" });
+
+impl Served {
+    /// What stands in clear before the initiator's packets, and before its FIN.
+    fn prefix(&self) -> Vec<u8> {
+        [self.route, &self.cid].concat()
+    }
+}
+
 /// 32 bytes that count up from `first`.
 const fn counted(first: u8) -> [u8; 32] {
     let mut bytes = [first; 32];
@@ -48,20 +65,22 @@ const PROFILES: [(&str, u8, Pattern, Base); 8] = [
     ("ClientAuthPsk", 0x15, Pattern::IkPsk2, Base::ZeroAndResponder),
 ];
 
-fn hello(responder: bool) -> Vec<u8> {
+fn hello(responder: bool, served: Option<Served>) -> Vec<u8> {
     let mut hello = [&[1, 0, 1, 1, 0, 0][..], &1200_u16.to_le_bytes(), &30_000_u32.to_le_bytes()].concat();
     hello.extend([&[0xff, 0xff][..], &(1_u32 << 20).to_le_bytes(), &[0; 6]].concat());
     if responder {
-        hello.push(0);
+        let cid = served.as_ref().map_or(&[][..], |served| &served.cid);
+        hello.push(u8::try_from(cid.len()).unwrap());
+        hello.extend(cid);
     }
     hello
 }
 
 /// The payload of message `turn`. PROTOCOL.md, "Hello".
-fn payload(pattern: Pattern, turn: usize) -> Vec<u8> {
+fn payload(pattern: Pattern, turn: usize, served: Option<Served>) -> Vec<u8> {
     match (pattern.messages().len(), turn) {
         (3, 0) => vec![1, 1],
-        (_, turn) => hello(turn == 1),
+        (_, turn) => hello(turn == 1, served),
     }
 }
 
@@ -83,7 +102,7 @@ struct Ends {
     prologue: Prologue,
 }
 
-fn ends(profile: u8, pattern: Pattern, base: Base) -> Ends {
+fn ends(profile: u8, pattern: Pattern, base: Base, route: &[u8]) -> Ends {
     let initiator = SecretKey::from_bytes(INITIATOR_STATIC);
     let responder = SecretKey::from_bytes(RESPONDER_STATIC);
     let (initiator_public, responder_public) = (initiator.public_key(), responder.public_key());
@@ -96,7 +115,7 @@ fn ends(profile: u8, pattern: Pattern, base: Base) -> Ends {
         Base::Zero | Base::ZeroAndResponder => Secret::zeroed(),
     };
     let named = (base == Base::ZeroAndResponder).then_some(&responder_public);
-    let prologue = Prologue::new(profile, APP_ID, b"").unwrap();
+    let prologue = Prologue::new(profile, APP_ID, route).unwrap();
     let initiator_keys = Keys {
         local: pattern.initiator_has_static().then_some(&initiator),
         remote: pattern.knows_responder().then_some(&responder_public),
@@ -118,15 +137,19 @@ fn ends(profile: u8, pattern: Pattern, base: Base) -> Ends {
     }
 }
 
-fn handshake((name, profile, pattern, base): (&str, u8, Pattern, Base)) -> (Value, [Split; 2]) {
+fn handshake(
+    (name, profile, pattern, base): (&str, u8, Pattern, Base),
+    served: Option<Served>,
+) -> (Value, [Split; 2]) {
+    let route = served.map_or(&[][..], |served| served.route);
     let Ends { handshakes: [initiator, responder], envelope, base: base_key, prologue } =
-        ends(profile, pattern, base);
+        ends(profile, pattern, base, route);
     let mut writer = (Side::Initiator, initiator);
     let mut reader = (Side::Responder, responder);
     let mut answered: Option<Vec<u8>> = None;
     let mut messages = Vec::new();
     for turn in 0..pattern.messages().len() {
-        let payload = payload(pattern, turn);
+        let payload = payload(pattern, turn, served);
         let ephemeral = [INITIATOR_EPHEMERAL, RESPONDER_EPHEMERAL];
         let mut out = [0; 512];
         let mut rng = FixedRng::new(ephemeral.get(turn).map_or(&[], |bytes| bytes));
@@ -138,15 +161,22 @@ fn handshake((name, profile, pattern, base): (&str, u8, Pattern, Base)) -> (Valu
 
         let body = body(turn, answered.as_deref(), &noise);
         let nonce = [0xe0 + u8::try_from(turn).unwrap(); envelope::NONCE_LEN];
-        let mut datagram = [&nonce[..], &body, &[0; 16]].concat();
-        envelope.seal(&mut FixedRng::new(&nonce), writer.0, b"", &mut datagram).unwrap();
-        assert_eq!(envelope.open(writer.0, b"", &mut datagram.clone()).unwrap(), body);
+        // PROTOCOL.md, "Envelope": the route before INIT, the id too before FIN, nothing before an answer.
+        let clear = match (turn, served) {
+            (2, Some(served)) => served.prefix(),
+            (0, _) => route.to_vec(),
+            _ => Vec::new(),
+        };
+        let mut sealed = [&nonce[..], &body, &[0; 16]].concat();
+        envelope.seal(&mut FixedRng::new(&nonce), writer.0, &clear, &mut sealed).unwrap();
+        assert_eq!(envelope.open(writer.0, &clear, &mut sealed.clone()).unwrap(), body);
+        let datagram = [clear, sealed].concat();
         messages.push(json!({
             "from": format!("{:?}", writer.0).to_lowercase(),
             "payload": hex::encode(payload),
             "noise_message": hex::encode(&noise),
             "envelope_nonce": hex::encode(nonce),
-            "envelope_size": datagram.len(),
+            "envelope_size": envelope::OVERHEAD + body.len(),
             "datagram": hex::encode(datagram),
         }));
         answered = Some(noise);
@@ -171,11 +201,53 @@ fn handshake((name, profile, pattern, base): (&str, u8, Pattern, Base)) -> (Valu
 }
 
 fn handshakes() -> Value {
-    let entries: Vec<_> = PROFILES.map(|profile| handshake(profile).0).to_vec();
+    let entries: Vec<_> = PROFILES.map(|profile| handshake(profile, BETWEEN_TWO).0).to_vec();
+    let mut file = with_secrets(entries);
+    file["about"] = "Whole handshakes of every profile, with fixed keys. All values are hexadecimal.".into();
+    file["route"] = "".into();
+    file
+}
+
+/// The handshakes of a client with a server of many peers, and the first packet of each: CONFIRM with a ticket.
+fn served() -> Value {
+    let with_packet = |profile| {
+        let (mut value, [split, other]) = handshake(profile, SERVED);
+        let (mut client, mut server) =
+            (Channel::derive(split, Side::Initiator), Channel::derive(other, Side::Responder));
+        let prefix = SERVED.unwrap().prefix();
+        let ticket = b"a ticket";
+        let frames = [&[0x04, 0, 8], &ticket[..]].concat();
+        let mut packet = [&[0; 4], &frames[..], &[0; 16]].concat();
+        client.seal.seal(&prefix, &mut packet).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "any time will do")]
+        let now = std::time::Instant::now();
+        let opened = server
+            .open
+            .open(now, std::time::Duration::ZERO, &prefix, &mut packet.clone())
+            .unwrap()
+            .payload
+            .to_vec();
+        assert_eq!(opened, frames);
+        value["confirm"] = hex::encode([prefix, packet].concat()).into();
+        value["ticket"] = hex::encode(ticket).into();
+        value
+    };
+    let profiles =
+        PROFILES.into_iter().filter(|(_, profile, ..)| matches!(profile, 0x03 | 0x04 | 0x05 | 0x12 | 0x15));
+    let mut file = with_secrets(profiles.map(with_packet).collect());
+    let Served { route, cid } = SERVED.unwrap();
+    file["about"] = "Whole handshakes of clients with a server of many peers: behind a route, and with a connection id \
+                     in the answer. Then packet 0 of the client, as a whole datagram: CONFIRM with a ticket. All \
+                     values are hexadecimal."
+        .into();
+    file["route"] = hex::encode(route).into();
+    file["cid"] = hex::encode(cid).into();
+    file
+}
+
+fn with_secrets(entries: Vec<Value>) -> Value {
     json!({
-        "about": "Whole handshakes of every profile, with fixed keys. All values are hexadecimal.",
         "app_id": hex::encode(APP_ID),
-        "route": "",
         "initiator_static_secret": hex::encode(INITIATOR_STATIC),
         "responder_static_secret": hex::encode(RESPONDER_STATIC),
         "initiator_ephemeral_secret": hex::encode(INITIATOR_EPHEMERAL),
@@ -233,7 +305,7 @@ fn direction(seal: &mut SealKey, side: Side, prefix: &[u8], open: &mut super::Op
 }
 
 fn packets() -> Value {
-    let (_, [split, other]) = handshake(PROFILES[0]);
+    let (_, [split, other]) = handshake(PROFILES[0], BETWEEN_TWO);
     let from = json!({
         "split_initiator_to_responder": hex::encode(split.i2r.as_bytes()),
         "split_responder_to_initiator": hex::encode(split.r2i.as_bytes()),
@@ -268,6 +340,11 @@ fn compare(name: &str, frozen: &str, value: &Value) {
 #[test]
 fn handshakes_are_those_that_were_frozen() {
     compare("handshakes.json", include_str!("../../vectors/handshakes.json"), &handshakes());
+}
+
+#[test]
+fn handshakes_with_a_server_are_those_that_were_frozen() {
+    compare("served.json", include_str!("../../vectors/served.json"), &served());
 }
 
 #[test]

@@ -155,7 +155,6 @@ pub(crate) struct Opened<'a> {
     pub(crate) number: u64,
     pub(crate) payload: &'a mut [u8],
     /// No higher number was opened before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only the newest packet may move a path"))]
     pub(crate) newest: bool,
     _made_here: (),
 }

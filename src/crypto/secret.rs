@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn a_keyed_hash_is_blake2s_with_its_key_and_length_as_parameters() {
         // Python, `hashlib.blake2s(b"abc", key=bytes(range(32)), digest_size=16)`.
-        let key = std::array::from_fn(|at| at as u8);
+        let mut key = [0; 32];
+        key.iter_mut().zip(0..).for_each(|(byte, at)| *byte = at);
         assert_eq!(keyed_hash(&key, &[b"a", b"bc"]).as_slice(), unhex("61ba5f165c194692e09d12520cc4c74a"));
     }
 

@@ -16,6 +16,8 @@ pub(crate) enum Content {
     Window,
     /// A NEW_CID frame.
     NewCid { sequence: u64 },
+    /// The REDIRECT frame of the session.
+    Redirect,
     /// Nothing: the packet asked whether the path takes datagrams of this size.
     Probe { size: u16 },
 }

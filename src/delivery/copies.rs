@@ -48,7 +48,7 @@ impl SendQueue {
         if message.notice() {
             self.await_late_ack(slot);
         } else if message.is_kept() {
-            self.mend_or_end(slot, false);
+            self.mend_or_end(slot);
         } else {
             self.finish(slot, Outcome::Lost);
         }

@@ -16,8 +16,6 @@ pub(super) enum Alarm {
     Resend,
     /// No datagram came by to take a copy along.
     CopiesOver,
-    /// Some of it counts as lost, and did not turn out to be only late.
-    Mend,
     /// Everything of it counts as lost, and no acknowledgement came late.
     Lost,
 }
@@ -35,7 +33,7 @@ impl Alarm {
             Self::Expired => true,
             Self::Resend => !message.resending,
             Self::CopyDue | Self::CopiesOver => message.copies() > 0,
-            Self::Lost | Self::Mend => message.is_settled(),
+            Self::Lost => message.is_settled(),
         }
     }
 }
@@ -92,7 +90,6 @@ impl SendQueue {
                 Alarm::CopyDue => self.copies_due.push_back((slot, id)),
                 Alarm::Resend => self.send_again(slot),
                 Alarm::CopiesOver => self.end_copies(slot),
-                Alarm::Mend => self.mend_or_end(slot, true),
                 Alarm::Lost => self.on_silence(slot),
             }
         }

@@ -4,9 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Guarantee, expiry::Alarm, notices::Outcome, outgoing::Outgoing, send::SendQueue, send_lane::SendLane,
-};
+use super::{Guarantee, notices::Outcome, outgoing::Outgoing, send::SendQueue, send_lane::SendLane};
 
 /// A message that is shorter fits a datagram anywhere, and is not cut.
 pub(super) const LEAST_MENDED: usize = 400;
@@ -24,20 +22,14 @@ pub(super) fn may_mend(guarantee: Guarantee, expires_at: Option<Instant>) -> boo
 
 impl SendQueue {
     /// Something became known of a message that is not repeated, or all of it has left. When nothing of it is on its
-    /// way any more, it is mended a little later (`now`: that time is over), because what counts as lost may be only
-    /// late; or it is kept for a late acknowledgement if somebody waits for that, or it is done.
-    pub(super) fn mend_or_end(&mut self, slot: u32, now: bool) {
+    /// way any more, it is mended; or it is kept for a late acknowledgement if somebody waits for that, or it is done.
+    pub(super) fn mend_or_end(&mut self, slot: u32) {
         let Some(message) = self.slab.get(slot) else { return };
         if !message.is_settled() || message.queued || message.copies() > 0 || message.resending {
             return;
         }
-        let id = message.id;
         if self.is_worth_mending(slot) {
-            match self.clock.filter(|_| !now) {
-                Some(clock) => self.set_alarm(clock + self.repeats.gap(), Alarm::Mend, slot, id),
-                None => self.mend(slot),
-            }
-            return;
+            return self.mend(slot);
         }
         if self.slab.get(slot).is_some_and(|message| message.is_kept()) {
             self.finish(slot, Outcome::Lost);

@@ -133,7 +133,7 @@ impl SendQueue {
         if let Some(extras) = self.slab.get_mut(slot).and_then(|message| message.extras.as_deref_mut()) {
             extras.parts_out = extras.parts_out.saturating_sub(1);
         }
-        self.mend_or_end(slot, false);
+        self.mend_or_end(slot);
     }
 
     /// Sets the alarm after which an unrepeated message counts as lost, if nothing of it is on its way any more.

@@ -37,10 +37,21 @@ pub(super) struct Path {
 }
 
 impl Path {
+    /// What is allowed in any case.
+    fn first_allowance(rtt: &Rtt) -> Duration {
+        (rtt.shortest() / FIRST_SHARE).clamp(FIRST_LEAST, FIRST_MOST)
+    }
+
     /// By how much a packet may be overtaken before it counts as lost.
     pub(super) fn allowance(&self, rtt: &Rtt) -> Duration {
-        let first = (rtt.shortest() / FIRST_SHARE).clamp(FIRST_LEAST, FIRST_MOST);
-        self.reordering.min(rtt.smoothed() * 2).max(first)
+        self.reordering.min(rtt.smoothed() * 2).max(Self::first_allowance(rtt))
+    }
+
+    /// How long after its sending a packet counts as lost when later ones have arrived, of which the newest `took` so
+    /// long. What packets are late by is measured from the smoothed round trip on; the newest one's own is for a path
+    /// that became longer.
+    pub(super) fn loss_delay(&self, took: Duration, rtt: &Rtt) -> Duration {
+        (took + Self::first_allowance(rtt)).max(rtt.smoothed() + self.allowance(rtt))
     }
 
     /// How much longer than the round trip's variance explains word of a packet that was overtaken took.
@@ -48,14 +59,24 @@ impl Path {
         self.slowness.min(rtt.smoothed())
     }
 
-    /// Word came, just now, of a packet that was sent before the newest one which had arrived.
-    pub(super) fn overtaken(&mut self, now: Instant, sent: Instant, newest: Instant, rtt: &Rtt) {
+    /// Word came, just now, of a packet that was sent before the newest one which had arrived, or together with it.
+    /// `alone`: of no other packet, so that this one's arrival made the peer speak; else it may not be late at all,
+    /// because an earlier acknowledgement may have been lost.
+    pub(super) fn overtaken(
+        &mut self,
+        now: Instant,
+        (sent, newest): (Instant, Instant),
+        alone: bool,
+        rtt: &Rtt,
+    ) {
         let age = now.saturating_duration_since(sent);
-        let mut by = newest.saturating_duration_since(sent).max(age.saturating_sub(rtt.smoothed()));
-        if self.loss > LITTLE_LOSS {
-            // It may not be late at all: an earlier acknowledgement may have been lost.
-            by = by.min(newest.saturating_duration_since(sent) + rtt.smoothed() / FIRST_SHARE);
-        } else {
+        let apart = newest.saturating_duration_since(sent);
+        let most = rtt.smoothed() / if alone { 1 } else { FIRST_SHARE };
+        if apart.is_zero() && !alone {
+            return;
+        }
+        let by = age.saturating_sub(rtt.smoothed()).clamp(apart, apart + most);
+        if self.loss <= LITTLE_LOSS {
             exceed(&mut self.slowness, age.saturating_sub(rtt.overdue()));
         }
         exceed(&mut self.reordering, by);
@@ -122,16 +143,16 @@ mod tests {
     fn the_allowance_starts_small_and_exceeds_what_was_seen() {
         let (mut path, rtt, now) = (Path::default(), rtt(), origin());
         assert_eq!(path.allowance(&rtt), 6 * MS);
-        path.overtaken(now, now - 70 * MS, now - 50 * MS, &rtt);
+        path.overtaken(now, (now - 70 * MS, now - 50 * MS), false, &rtt);
         assert_eq!(path.allowance(&rtt), (22 * MS).mul_f64(1.25));
-        path.overtaken(now, now - 10_000 * MS, now, &rtt);
+        path.overtaken(now, (now - 10_000 * MS, now), false, &rtt);
         assert_eq!(path.allowance(&rtt), 96 * MS, "two round trips at most");
     }
 
     #[test]
     fn what_was_seen_fades() {
         let (mut path, rtt, mut now) = (Path::default(), rtt(), origin());
-        path.overtaken(now, now - 90 * MS, now - 50 * MS, &rtt);
+        path.overtaken(now, (now - 90 * MS, now - 50 * MS), false, &rtt);
         assert!(path.slowness(&rtt) > 30 * MS);
         for _ in 0..120 {
             now += FADE_EVERY;
@@ -154,7 +175,7 @@ mod tests {
     fn where_packets_are_lost_a_late_acknowledgement_says_little() {
         let (mut path, rtt, now) = (Path::default(), rtt(), origin());
         (0..20).for_each(|_| path.lost());
-        path.overtaken(now, now - 90 * MS, now - 80 * MS, &rtt);
+        path.overtaken(now, (now - 90 * MS, now - 80 * MS), false, &rtt);
         assert_eq!(path.allowance(&rtt), (16 * MS).mul_f64(1.25));
         assert_eq!(path.slowness(&rtt), Duration::ZERO);
     }

@@ -79,11 +79,6 @@ impl Repeats {
     fn is_empty(&self, patient: bool) -> bool {
         if patient { self.patient.is_empty() } else { self.eager.is_empty() }
     }
-
-    /// The time between copies while nothing is heard: a part of a round trip.
-    pub(super) fn gap(&self) -> Duration {
-        self.pace.map_or(LEAST_GAP, |pace| pace.gap)
-    }
 }
 
 impl Empty for Repeats {
@@ -119,6 +114,7 @@ impl SendQueue {
             | Content::Ack { .. }
             | Content::Window
             | Content::NewCid { .. }
+            | Content::Redirect
             | Content::Probe { .. } => return,
         };
         let Some(message) = self.slab.named(slot, id) else { return self.on_stray_fate(id, fate) };

@@ -1,7 +1,7 @@
 //! What the shell asks of a session's core, and the two kinds that there are. The core makes no I/O: it is handed the
 //! time, datagrams and a generator, and gives datagrams and events back.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
@@ -33,6 +33,12 @@ pub(crate) trait Core: Sized {
     /// Writes the next datagram into `out` and returns its length; 0 = nothing to send now.
     fn poll_transmit<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, out: &mut [u8])
     -> usize;
+    /// Where the next datagram comes from, over a socket with addresses.
+    fn arrived_from(&mut self, _from: SocketAddr) {}
+    /// Where the datagram written last goes, over a socket with addresses.
+    fn destination(&self) -> Option<SocketAddr> {
+        None
+    }
     fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R);
     fn deadline(&self) -> Option<Instant>;
     fn connect<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Result<(), ConnectError>;
@@ -134,6 +140,14 @@ macro_rules! core {
 
 core!(Plain, false, |_: &Self| (0, 0), {});
 core!(Sealed, true, Self::epochs, {
+    fn arrived_from(&mut self, from: SocketAddr) {
+        Self::arrived_from(self, from);
+    }
+
+    fn destination(&self) -> Option<SocketAddr> {
+        Self::destination(self)
+    }
+
     fn handshake_hash(&self) -> Option<[u8; 32]> {
         Self::handshake_hash(self)
     }

@@ -2,12 +2,14 @@
 //! contract of sending, lending and leaving for plain and sealed sessions alike. It must not know keys, frames or
 //! timers; the buffer that a message is lent from is never written while the loan lasts.
 
+mod addressed;
 mod client;
 mod core;
 mod receiving;
 #[cfg(test)]
 mod sealed_tests;
 mod sending;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +18,16 @@ use std::{fmt, io, time::Instant};
 use zeroize::Zeroizing;
 
 pub(crate) use self::sending::into_io;
-pub use self::{core::Session, receiving::Message, sending::Set};
+pub use self::{core::Session, receiving::Message, sending::Set, start::StartError};
 use crate::{
     config::Config,
-    crypto::{InvalidKey, Invite, PublicKey, SecretKey},
+    crypto::{Invite, PublicKey, SecretKey},
     delivery::recv::{Handle, Ready},
-    error::{ConfigError, ConnectError},
+    error::ConnectError,
     event::Event,
     os::Environment,
     plain::Plain,
-    sealed::{Credentials, NoListener, Sealed},
+    sealed::{Credentials, Sealed},
     socket::UdpLike,
     stats::{Stats, add, is_too_large},
 };
@@ -96,61 +98,6 @@ pub struct Endpoint<U, S = Plain> {
 
 /// An endpoint whose session is encrypted and authenticated, headers included.
 pub type SealedEndpoint<U> = Endpoint<U, Sealed>;
-
-/// An endpoint could not be made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A field of the configuration is out of range.
-    Config(ConfigError),
-    /// The peer's public key cannot be used.
-    Key(InvalidKey),
-    /// The socket could not be made ready.
-    Socket(io::Error),
-    /// A server was given the credentials of a side that only dials.
-    Role,
-    /// The operating system gave no randomness.
-    Entropy,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Key(error) => error.fmt(f),
-            Self::Socket(error) => write!(f, "the socket could not be made ready: {error}"),
-            Self::Role => f.write_str("a server needs credentials that answer"),
-            Self::Entropy => f.write_str("the operating system gave no randomness"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Config(error) => Some(error),
-            Self::Key(error) => Some(error),
-            Self::Socket(error) => Some(error),
-            Self::Role | Self::Entropy => None,
-        }
-    }
-}
-
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<NoListener> for StartError {
-    fn from(error: NoListener) -> Self {
-        match error {
-            NoListener::Config(error) => Self::Config(error),
-            NoListener::Role => Self::Role,
-            NoListener::Entropy => Self::Entropy,
-        }
-    }
-}
 
 impl<U: UdpLike> Endpoint<U, Plain> {
     /// Makes an endpoint whose datagrams are neither encrypted nor authenticated; a checksum seeded by the app id
@@ -352,11 +299,11 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
                 self.stuck = self.core.connection().has_full_datagram();
                 return;
             };
-            let mut sent = self.socket.send(datagram);
+            let mut sent = addressed::send(&mut self.socket, datagram, self.core.destination());
             if let Some(error) = sent.as_ref().err().filter(|error| is_too_large(error)) {
                 // What a router says of an earlier, larger datagram comes with the next call, which then sends nothing.
                 self.stats.socket_errors.count(error);
-                sent = self.socket.send(datagram);
+                sent = addressed::send(&mut self.socket, datagram, self.core.destination());
             }
             match sent {
                 Ok(_) => {

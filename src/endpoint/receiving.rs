@@ -182,6 +182,9 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         if len == 0 || len >= self.incoming.len() {
             self.stats.drops.count(Dropped::Length);
         } else if let Some(datagram) = self.incoming.get_mut(..len) {
+            if let Some(from) = self.socket.source() {
+                self.core.arrived_from(from);
+            }
             self.core.handle_datagram(now, &mut self.environment, datagram);
         }
     }

@@ -236,6 +236,64 @@ fn a_blocked_datagram_is_never_sealed_again() {
 }
 
 #[test]
+fn a_session_goes_on_over_another_socket() {
+    let clock = Clock::new();
+    let [mut one, mut two] = peers(&clock, paired());
+    one.connect().unwrap();
+    drive(&clock, &mut one, &mut two, Duration::from_secs(1));
+    let hash = one.handshake_hash();
+    one.send_payload(Guarantee::Delivery, b"in the old network").unwrap();
+    let (here, there) = memory_pair();
+    let old = one.replace_socket(here).unwrap();
+    two.replace_socket(there).unwrap();
+    drop(old);
+    one.send_payload(Guarantee::Delivery, b"in the new one").unwrap();
+    let heard = drive(&clock, &mut one, &mut two, Duration::from_secs(2));
+    assert_eq!(heard[1], [&b"in the old network"[..], b"in the new one"]);
+    assert_eq!((one.handshake_hash(), two.handshake_hash()), (hash, hash));
+    assert_eq!(one.stats().drops.total() + two.stats().drops.total(), 0);
+}
+
+/// Takes nothing, or cannot be used at all.
+#[derive(Debug)]
+struct Wall {
+    tried: Vec<Vec<u8>>,
+    blocked: bool,
+    broken: bool,
+}
+
+impl UdpLike for Wall {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        self.tried.push(datagram.to_vec());
+        if self.blocked { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(datagram.len()) }
+    }
+
+    fn recv(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        if self.broken { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn what_the_old_socket_did_not_take_is_not_seen_on_the_new_one() {
+    let wall = |blocked, broken| Wall { tried: Vec::new(), blocked, broken };
+    let clock = Clock::new();
+    let client = Credentials::client(secret(2).public_key());
+    let mut one = Endpoint::make_sealed(wall(true, false), client, config(), clock.environment(1)).unwrap();
+    one.connect().unwrap();
+    assert_eq!(one.replace_socket(wall(false, true)).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    assert!(one.socket().blocked, "the old one stays");
+    let old = one.replace_socket(wall(false, false)).unwrap();
+    assert_eq!((old.tried.len(), one.socket().tried.len()), (1, 1), "at once");
+    assert_ne!(old.tried, one.socket().tried, "sealed anew");
+    assert_eq!(one.set_ticket(&[0; 1_025]).unwrap_err().field, "ticket");
+    one.set_ticket(b"pass").unwrap();
+}
+
+#[test]
 fn a_restarted_peer_is_told_to_the_survivor() {
     let clock = Clock::new();
     let [mut one, mut two] = peers(&clock, paired());

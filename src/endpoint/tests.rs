@@ -11,6 +11,7 @@ use chacha20::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 use super::*;
+use crate::error::ConfigError;
 use crate::{
     delivery::LaneId,
     error::{CloseReason, SendError},

@@ -3,6 +3,7 @@
 //! id is never used for the packets of two peers. PROTOCOL.md, "Plain endpoint".
 
 mod dial;
+mod listener;
 mod live;
 mod opening;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use rand_core::TryCryptoRng;
 
+pub use self::listener::Listener;
 use self::{
     dial::{Dial, Phase},
     live::{Farewell, Live},
@@ -25,8 +27,7 @@ use crate::{
     stats::{Drops, add},
     wire::{
         Malformed,
-        frame::Frames,
-        frame::MAX_CLOSE_REASON,
+        frame::{self, Frame, Frames, MAX_CLOSE_REASON},
         plain::{Checksum, Datagram, HEADROOM, Step},
     },
 };
@@ -36,6 +37,7 @@ const MAX_VIOLATIONS: u8 = 8;
 /// Close codes from here on are the protocol's own. PROTOCOL.md, "Close".
 const FIRST_OWN_CODE: u16 = 0xff00;
 const CODE_VIOLATION: u16 = 0xfffe;
+const CODE_FULL: u16 = 0xfffc;
 /// Events that wait for an application that does not ask; then the oldest goes.
 const MAX_EVENTS: usize = 16;
 /// No sealed packet is shorter, so a shorter stray says nothing about who is at the other end.
@@ -125,6 +127,11 @@ impl Plain {
             else {
                 return Err(Dropped::Unopened);
             };
+            // A server that does not want us says so first. Nothing began, so nothing is told but the end.
+            if let Some(code) = refusal(payload) {
+                self.end(CloseReason::ClosedByPeer { code });
+                return Ok(());
+            }
             self.go_live(now, session, peer, &negotiated, true);
         }
         let Some(live) = &mut self.live else { return Err(Dropped::Unopened) };
@@ -132,9 +139,7 @@ impl Plain {
         if self.dial.as_ref().is_some_and(Dial::only_doubts) {
             self.dial = None;
         }
-        // Frames that only sealed sessions know are malformed here. PROTOCOL.md, "Frames".
-        let foreign = Frames::new(payload).flatten().any(|frame| frame.is_sealed_only());
-        let taken = if foreign {
+        let taken = if is_foreign(payload) {
             Err(Violation::Malformed)
         } else {
             self.connection.receive(now, number, payload, HEADROOM)
@@ -329,4 +334,18 @@ impl Plain {
     pub(crate) fn violations(&self) -> u64 {
         self.violations
     }
+}
+
+/// The code of a CLOSE in the first packet of a session.
+fn refusal(payload: &[u8]) -> Option<u16> {
+    frame::check(payload).ok()?;
+    Frames::new(payload).flatten().find_map(|frame| match frame {
+        Frame::Close { code, .. } => Some(code),
+        _ => None,
+    })
+}
+
+/// Whether a packet holds frames that only sealed sessions know: they are malformed here. PROTOCOL.md, "Frames".
+fn is_foreign(payload: &[u8]) -> bool {
+    Frames::new(payload).flatten().any(|frame| frame.is_sealed_only())
 }

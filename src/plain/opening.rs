@@ -7,11 +7,12 @@ use rand_core::TryCryptoRng;
 
 use super::{Plain, dial::Phase};
 use crate::{
+    config::Config,
     connection::Negotiated,
     error::{CloseReason, Dropped},
     wire::{
         hello::Hello,
-        plain::{HEADROOM, Opening, Step},
+        plain::{Checksum, HEADROOM, Opening, Step},
     },
 };
 
@@ -115,23 +116,38 @@ impl Plain {
         }
     }
 
-    /// The smaller of each pair of limits. PROTOCOL.md, "Hello".
     fn negotiate(&self, peer: &Hello) -> Negotiated {
-        let agreed = Hello::new(&self.config).agreed(peer);
-        Negotiated {
-            idle_timeout: Duration::from_millis(agreed.idle_timeout_ms.into()),
-            max_datagram: agreed.max_datagram,
-            max_fragments: agreed.max_fragments,
-            max_message: agreed.max_message,
-            overhead: HEADROOM,
-        }
+        negotiate(&self.config, peer)
     }
 
     pub(super) fn open_with(&self, own: u64, step: Step, out: &mut [u8]) -> usize {
-        let opening = Opening { own, step, hello: Hello::new(&self.config) };
-        let Ok(datagram) = self.checksum.seal_opening(&opening) else { return 0 };
-        let Some(room) = out.get_mut(..datagram.len()) else { return 0 };
-        room.copy_from_slice(&datagram);
-        datagram.len()
+        write_opening(&self.checksum, &self.config, own, step, out)
     }
+}
+
+/// The smaller of each pair of limits. PROTOCOL.md, "Hello".
+pub(super) fn negotiate(config: &Config, peer: &Hello) -> Negotiated {
+    let agreed = Hello::new(config).agreed(peer);
+    Negotiated {
+        idle_timeout: Duration::from_millis(agreed.idle_timeout_ms.into()),
+        max_datagram: agreed.max_datagram,
+        max_fragments: agreed.max_fragments,
+        max_message: agreed.max_message,
+        overhead: HEADROOM,
+    }
+}
+
+/// Writes a datagram of the opening and returns its length; 0 = no room.
+pub(super) fn write_opening(
+    checksum: &Checksum,
+    config: &Config,
+    own: u64,
+    step: Step,
+    out: &mut [u8],
+) -> usize {
+    let opening = Opening { own, step, hello: Hello::new(config) };
+    let Ok(datagram) = checksum.seal_opening(&opening) else { return 0 };
+    let Some(room) = out.get_mut(..datagram.len()) else { return 0 };
+    room.copy_from_slice(&datagram);
+    datagram.len()
 }

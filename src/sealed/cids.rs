@@ -215,6 +215,9 @@ mod tests {
         );
         assert_eq!(offer(&mut cids, 5, 1), Ok(()), "late");
         assert_eq!(cids.change(now, &mut chance).unwrap(), None, "retired ones are not taken up again");
+        assert_eq!(offer(&mut cids, 9, 9), Ok(()));
+        assert_eq!(offer(&mut cids, 8, 0), Ok(()), "late, and retired meanwhile");
+        assert_eq!(cids.next_packet(now, &mut chance).unwrap(), Some(cid(9)));
     }
 
     #[test]

@@ -134,13 +134,18 @@ impl Attempt {
         self.ends.min(self.send_at)
     }
 
+    /// Whether the copy that is due by the timer has not left yet: it goes everywhere, an extra one to one address.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.send_at <= now
+    }
+
     /// Whether a copy of INIT is due; if so it counts as sent, and the cookie to put into it is returned.
     pub(super) fn take_due<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
     ) -> Result<Option<[u8; 16]>, Failure> {
-        if self.send_at <= now {
+        if self.is_due(now) {
             self.send_at = now + jittered(rng, self.wait, 250)?;
             self.wait = (self.wait * 2).min(LONGEST_WAIT);
         } else if !self.extra {

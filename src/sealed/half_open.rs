@@ -1,7 +1,10 @@
 //! Answers that we gave and that nobody has confirmed. Bounded in number and life; they change nothing but themselves,
 //! so a replayed first message can do no more than occupy a place. PROTOCOL.md, "Half-open".
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use rand_core::TryCryptoRng;
 
@@ -25,7 +28,35 @@ pub(super) struct HalfOpen {
     pub(super) response_id: [u8; 32],
     pub(super) reads: PerSecond,
     pub(super) reply_due: bool,
+    pub(super) source: Source,
     pub(super) stage: Stage,
+}
+
+/// Where the answers of an entry went. Nothing is known of it over a connected socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    first: Option<SocketAddr>,
+    /// Where the next answer goes.
+    pub(super) to: Option<SocketAddr>,
+    /// Answers went to more than one address.
+    spread: bool,
+}
+
+impl Source {
+    pub(super) fn new(from: Option<SocketAddr>) -> Self {
+        Self { first: from, to: from, spread: false }
+    }
+
+    /// The message came again, from there.
+    pub(super) fn again(&mut self, from: Option<SocketAddr>) {
+        self.spread |= from != self.first;
+        self.to = from;
+    }
+
+    /// Whether all answers went to this address, so that who confirms from there has received there.
+    pub(super) fn proves(&self, from: SocketAddr) -> bool {
+        !self.spread && self.first == Some(from)
+    }
 }
 
 #[derive(Debug)]
@@ -123,12 +154,13 @@ impl Table {
     }
 
     /// Takes an entry out, if it holds the keys of a session.
-    pub(super) fn take_agreed(&mut self, index: usize) -> Option<Agreed> {
+    pub(super) fn take_agreed(&mut self, index: usize) -> Option<(Agreed, Source)> {
         if index >= self.entries.len() {
             return None;
         }
-        match self.entries.remove(index).stage {
-            Stage::AwaitsPacket(agreed) => Some(*agreed),
+        let entry = self.entries.remove(index);
+        match entry.stage {
+            Stage::AwaitsPacket(agreed) => Some((*agreed, entry.source)),
             Stage::AwaitsFin(_) => None,
         }
     }

@@ -11,7 +11,7 @@ use super::{
     Failure, Sealed,
     budget::{FAILING_READS, PerSecond},
     dial::{Attempt, Dial, Phase, Unconfirmed, Why},
-    half_open::{HalfOpen, Stage},
+    half_open::{HalfOpen, Source, Stage},
     local::{Answered, Candidate, Local},
     messages,
     profile::Role,
@@ -70,6 +70,9 @@ impl Sealed {
 
     /// Begins an attempt with a fresh ephemeral key.
     pub(super) fn start_attempt<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, why: Why) {
+        if let Some(paths) = &mut self.paths {
+            paths.begin_attempt();
+        }
         let phase = match self.write_init(now, rng) {
             Ok(attempt) => {
                 // Rule 2: as decider we would not have given these answers.
@@ -106,12 +109,14 @@ impl Sealed {
         if self.is_own_ephemeral(now, ephemeral) {
             return Err(Dropped::Reflected);
         }
+        let from = self.paths.as_ref().and_then(|paths| paths.from);
         let id = crypto::hash(&[message]);
         if self.live.as_ref().is_some_and(|live| live.init == id) {
             return Err(Dropped::Handshake);
         }
         if let Some(entry) = self.half_open.find(&id) {
             entry.reply_due = true;
+            entry.source.again(from);
             return Ok(());
         }
         if !self.may_replace(now) {
@@ -151,6 +156,9 @@ impl Sealed {
         match &mut dial.phase {
             Phase::Sent(attempt) => {
                 if !attempt.gives_way(now, id) {
+                    if let Some(paths) = &mut self.paths {
+                        paths.called();
+                    }
                     return false;
                 }
                 let why = dial.why;
@@ -217,6 +225,7 @@ impl Sealed {
             response_id,
             reads: PerSecond::new(FAILING_READS, now),
             reply_due: true,
+            source: Source::new(self.paths.as_ref().and_then(|paths| paths.from)),
             stage,
         });
         Ok(())
@@ -256,6 +265,9 @@ impl Sealed {
             Ok((agreed, fin)) => {
                 let wait = self.ask_once_more(now);
                 let unconfirmed = Unconfirmed::new(agreed, ephemeral, response, fin, (now, wait));
+                if let Some(paths) = &mut self.paths {
+                    paths.answered();
+                }
                 if let Some(dial) = &mut self.dial {
                     dial.phase = Phase::Unconfirmed(Box::new(unconfirmed));
                 }
@@ -301,7 +313,12 @@ impl Sealed {
 
     fn handle_cookie(&mut self, now: Instant, body: &Body<'_>) -> Result<(), Dropped> {
         if let Some(Dial { phase: Phase::Sent(attempt), .. }) = &mut self.dial {
-            if refers(body, &attempt.id) && attempt.cookie(now, body.cookie) {
+            // A cookie is good for one address, and only who was sent an INIT there has one to give.
+            let asked = self.paths.as_ref().is_none_or(|paths| paths.has_dialled_source());
+            if asked && refers(body, &attempt.id) && attempt.cookie(now, body.cookie) {
+                if let Some(paths) = &mut self.paths {
+                    paths.called();
+                }
                 return Ok(());
             }
         }

@@ -36,6 +36,9 @@ impl Sealed {
         };
         if let Some((code, reason)) = self.cancelled.take() {
             self.live = Some(live);
+            if let Err(failure) = self.begin_path(now, rng) {
+                return self.fail(now, failure);
+            }
             self.say_close(code, &reason);
             self.drain(now);
             return;
@@ -44,6 +47,9 @@ impl Sealed {
         if self.live.is_some() {
             let reference = messages::reference(&live.init);
             self.say_close(CODE_REPLACED, &reference);
+        }
+        if let Err(failure) = self.begin_path(now, rng) {
+            return self.fail(now, failure);
         }
         let handshake_hash = Some(live.channel.hash);
         if replaced {
@@ -62,7 +68,11 @@ impl Sealed {
         }
         // The old session's keys are wiped here, all at once.
         self.live = Some(live);
-        self.take_payload(now, number, payload);
+        self.take_payload(now, rng, (number, true), payload);
+    }
+
+    fn begin_path<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Result<(), Failure> {
+        self.paths.as_mut().map_or(Ok(()), |paths| paths.begin_session(now, rng))
     }
 
     /// Ends whatever there is and tells the application.
@@ -110,6 +120,9 @@ impl Sealed {
         if let Some(live) = self.live.take() {
             let until = now + self.connection.pto() * 3;
             self.drained = Some(Drained { keys: live.channel.open, until });
+            if let Some(paths) = &mut self.paths {
+                paths.end_session();
+            }
         }
     }
 

@@ -1,7 +1,10 @@
 //! The session in use: its keys, when they step forward, which packet numbers are left out, how often the peer may err.
 //! Knows no messages. PROTOCOL.md, "Ratchet", "Blind acknowledgements", "Limits".
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use rand_core::TryCryptoRng;
 
@@ -10,6 +13,7 @@ use super::{
     chance::{jittered, random_below},
     cids::Cids,
     messages::PACKET_OVERHEAD,
+    roam::{Probe, Roam},
     seal::{Prefix, room, seal_frame, seal_packet},
 };
 use crate::{
@@ -158,15 +162,27 @@ impl Live {
         connection.last_received().unwrap_or(self.kept_alive)
     }
 
+    /// When nothing will have been heard for the idle timeout.
+    pub(super) fn idle_at(&self, connection: &Connection) -> Instant {
+        self.heard(connection) + self.negotiated.idle_timeout
+    }
+
     /// Whether nothing was heard for the idle timeout.
     pub(super) fn is_idle(&self, now: Instant, connection: &Connection) -> bool {
-        now >= self.heard(connection) + self.negotiated.idle_timeout
+        now >= self.idle_at(connection)
+    }
+
+    /// When something is due on this path. Towards an address that has proven nothing only challenges leave: the rest
+    /// waits for its answer.
+    pub(super) fn deadline_on(&self, roam: &Roam, config: &Config, connection: &Connection) -> Instant {
+        let own = if roam.is_proven() { self.deadline(config, connection) } else { self.idle_at(connection) };
+        roam.deadline().map_or(own, |roam| roam.min(own))
     }
 
     /// When `handle_timeout` has something to do, or the session is idle.
     pub(super) fn deadline(&self, config: &Config, connection: &Connection) -> Instant {
         let heard = self.heard(connection);
-        let idle = heard + self.negotiated.idle_timeout;
+        let idle = self.idle_at(connection);
         let keep_alive = heard.max(self.kept_alive) + config.keep_alive_for(self.negotiated.idle_timeout);
         let others =
             [connection.deadline(), self.step_due(connection), self.channel.open.previous_deadline()];
@@ -249,6 +265,46 @@ impl Live {
         let largest = usize::from(connection.mtu()).max(least).min(out.len());
         let out = out.get_mut(..largest).ok_or(Failure::Room)?;
         seal_packet(&mut self.channel.seal, &self.prefix, written, config.padding, out)
+    }
+
+    /// The next datagram and where it goes; its length is 0 if there is none. Questions of the path come first, and until
+    /// that is proven there is nothing else.
+    pub(super) fn transmit_on<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        roam: &mut Roam,
+        now: Instant,
+        config: &Config,
+        connection: &mut Connection,
+        rng: &mut R,
+        out: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Failure> {
+        if let Some(probe) = roam.poll(now, connection.pto(), self.prefix.len()) {
+            let len = self.transmit_probe(now, config.padding, connection, &probe, out)?;
+            roam.pay(probe.to, len);
+            return Ok((len, probe.to));
+        }
+        let len = if roam.is_proven() { self.transmit(now, config, connection, rng, out)? } else { 0 };
+        Ok((len, roam.address()))
+    }
+
+    /// Seals a packet of one frame that must leave on a path of its own.
+    fn transmit_probe(
+        &mut self,
+        now: Instant,
+        padding: Padding,
+        connection: &mut Connection,
+        probe: &Probe,
+        out: &mut [u8],
+    ) -> Result<usize, Failure> {
+        if !self.may_send(connection) {
+            return Ok(0);
+        }
+        let number = self.channel.seal.next_number();
+        let most = u16::try_from(probe.most).unwrap_or(u16::MAX);
+        let max = self.negotiated.max_datagram.min(BASE_DATAGRAM).min(most);
+        let len = seal_frame(&mut self.channel.seal, &self.prefix, &probe.frame, padding, max, out)?;
+        connection.pass_over(now, number);
+        Ok(len)
     }
 
     /// Seals the CLOSE packets of this session. Its sending keys must not be used again.

@@ -15,8 +15,10 @@ mod listener;
 mod live;
 mod local;
 mod messages;
+mod paths;
 mod profile;
 mod receive;
+mod roam;
 mod seal;
 mod ticket;
 mod timers;
@@ -41,6 +43,7 @@ use self::{
     half_open::Table,
     live::Live,
     local::Local,
+    paths::Paths,
     profile::Role,
     seal::Prefix,
 };
@@ -141,6 +144,8 @@ pub struct Sealed {
     plain_seen: bool,
     /// What the peer may still ask of us.
     redirects: Redirects,
+    /// Where the peer is; only over sockets with addresses.
+    paths: Option<Box<Paths>>,
     last_call: Instant,
 }
 
@@ -178,6 +183,7 @@ impl Sealed {
             drops: Drops::default(),
             plain_seen: false,
             redirects: Redirects::default(),
+            paths: None,
             last_call: now,
             config,
         })

@@ -37,6 +37,9 @@ impl Sealed {
             self.handle_timeout(now, rng);
         }
         self.last_call = now;
+        if let Some(paths) = &mut self.paths {
+            paths.bytes = datagram.len();
+        }
         if let Err(dropped) = self.receive(now, rng, datagram) {
             self.drops.count(dropped);
         }
@@ -66,8 +69,8 @@ impl Sealed {
                     return Err(dropped);
                 }
                 // 6. Only now may anything change.
-                Ok(number) => {
-                    self.live_packet(now, number, datagram.get(frames).unwrap_or_default());
+                Ok(opened) => {
+                    self.live_packet(now, rng, opened, datagram.get(frames).unwrap_or_default());
                     return Ok(());
                 }
             }
@@ -110,7 +113,9 @@ impl Sealed {
         if let Some(Dial { phase: Phase::Unconfirmed(unconfirmed), .. }) = &mut self.dial {
             left -= 1;
             match try_open(&mut unconfirmed.agreed.channel.open, now, keep, datagram) {
-                Ok(number) => return Ok(self.take_unconfirmed(now).map(|agreed| (number, agreed))),
+                Ok((number, _)) => {
+                    return Ok(self.take_unconfirmed(now).map(|agreed| (number, agreed)));
+                }
                 Err(Dropped::Unopened) => {}
                 Err(dropped) => return Err(dropped),
             }
@@ -120,7 +125,13 @@ impl Sealed {
             let Some(entry) = self.half_open.get_mut(index) else { continue };
             let Stage::AwaitsPacket(agreed) = &mut entry.stage else { continue };
             match try_open(&mut agreed.channel.open, now, keep, datagram) {
-                Ok(number) => return Ok(self.half_open.take_agreed(index).map(|agreed| (number, agreed))),
+                Ok((number, _)) => {
+                    let Some((agreed, source)) = self.half_open.take_agreed(index) else { return Ok(None) };
+                    if let Some(paths) = &mut self.paths {
+                        paths.begin_as_responder(&source);
+                    }
+                    return Ok(Some((number, agreed)));
+                }
                 Err(Dropped::Unopened) => {}
                 Err(dropped) => return Err(dropped),
             }
@@ -131,6 +142,9 @@ impl Sealed {
     /// Takes the keys out of our own attempt; its ephemeral key is remembered like that of any attempt that ends.
     fn take_unconfirmed(&mut self, now: Instant) -> Option<Agreed> {
         let Some(Dial { phase: Phase::Unconfirmed(unconfirmed), .. }) = self.dial.take() else { return None };
+        if let Some(paths) = &mut self.paths {
+            paths.begin_as_initiator();
+        }
         self.attempts.note(now, unconfirmed.ephemeral, super::messages::reference(&unconfirmed.agreed.init));
         Some(unconfirmed.agreed)
     }
@@ -156,7 +170,13 @@ impl Sealed {
     }
 
     /// A packet of the live session.
-    fn live_packet(&mut self, now: Instant, number: u64, payload: &[u8]) {
+    fn live_packet<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        opened: (u64, bool),
+        payload: &[u8],
+    ) {
         // The peer lives: an attempt that doubted it and has no answer ends, and so do the answers given in doubt.
         let doubted = match &self.dial {
             Some(Dial { why: Why::Silence, phase: Phase::Unconfirmed(unconfirmed) }) => unconfirmed.is_held(),
@@ -171,16 +191,23 @@ impl Sealed {
                 self.half_open.clear();
             }
         }
-        self.take_payload(now, number, payload);
+        self.take_payload(now, rng, opened, payload);
     }
 
     /// The frames of an authenticated packet of the live session.
-    pub(super) fn take_payload(&mut self, now: Instant, number: u64, payload: &[u8]) {
+    pub(super) fn take_payload<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        (number, newest): (u64, bool),
+        payload: &[u8],
+    ) {
         match self.connection.receive(now, number, payload, WORD_LEN) {
             Ok(received) => {
                 if received.new_cids || received.redirect.is_some() {
                     self.heed_server(now, payload, received.redirect);
                 }
+                self.heed_path(now, rng, newest, &received);
                 if let Some(closing) = received.close {
                     self.closed_by_peer(now, &closing);
                 }
@@ -213,7 +240,12 @@ impl Sealed {
     }
 }
 
-/// The packet's number if `keys` open it.
-fn try_open(keys: &mut OpenKeys, now: Instant, keep: Duration, datagram: &mut [u8]) -> Result<u64, Dropped> {
-    keys.open(now, keep, &[], datagram).map(|opened| opened.number)
+/// The packet's number if `keys` open it, and whether none that opened was higher.
+fn try_open(
+    keys: &mut OpenKeys,
+    now: Instant,
+    keep: Duration,
+    datagram: &mut [u8],
+) -> Result<(u64, bool), Dropped> {
+    keys.open(now, keep, &[], datagram).map(|opened| (opened.number, opened.newest))
 }

@@ -58,7 +58,11 @@ impl Sealed {
     }
 
     fn live_deadline(&self) -> Option<Instant> {
-        let own = self.live.as_ref()?.deadline(&self.config, &self.connection);
+        let live = self.live.as_ref()?;
+        let own = match self.paths.as_ref().and_then(|paths| paths.roam.as_ref()) {
+            Some(roam) => live.deadline_on(roam, &self.config, &self.connection),
+            None => live.deadline(&self.config, &self.connection),
+        };
         Some(self.redial_at().map_or(own, |redial| redial.min(own)))
     }
 

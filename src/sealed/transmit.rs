@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rand_core::TryCryptoRng;
 
-use super::{Failure, Sealed, dial::Phase, messages, seal::seal_frame};
+use super::{Failure, Sealed, dial::Phase, messages, roam::Roam, seal::seal_frame};
 use crate::{
     connection::BASE_DATAGRAM,
     crypto::Side,
@@ -40,6 +40,9 @@ impl Sealed {
     ) -> Result<usize, Failure> {
         if let Some(datagram) = self.closes.pop_front() {
             out.get_mut(..datagram.len()).ok_or(Failure::Room)?.copy_from_slice(&datagram);
+            if let Some(paths) = &mut self.paths {
+                paths.to = paths.closes_to;
+            }
             return Ok(datagram.len());
         }
         let sent = self.transmit_answer(rng, out)?;
@@ -61,6 +64,9 @@ impl Sealed {
     ) -> Result<usize, Failure> {
         let Some(entry) = self.half_open.iter_mut().find(|entry| entry.reply_due) else { return Ok(0) };
         entry.reply_due = false;
+        if let Some(paths) = &mut self.paths {
+            paths.to = entry.source.to;
+        }
         let reference = messages::reference(&entry.id);
         let body = Body { kind: Kind::Resp, cookie: [0; 16], reference, noise: entry.response.as_bytes() };
         let size = self.config.handshake_bytes.into();
@@ -76,7 +82,11 @@ impl Sealed {
     ) -> Result<usize, Failure> {
         match self.dial.as_mut().map(|dial| &mut dial.phase) {
             Some(Phase::Sent(attempt)) => {
-                let Some(cookie) = attempt.take_due(now, rng)? else { return Ok(0) };
+                let due = match &mut self.paths {
+                    Some(paths) => paths.next_init(attempt, now, rng)?,
+                    None => attempt.take_due(now, rng)?,
+                };
+                let Some(cookie) = due else { return Ok(0) };
                 let body =
                     Body { kind: Kind::Init, cookie, reference: [0; 16], noise: attempt.message.as_bytes() };
                 let size = self.config.handshake_bytes.into();
@@ -85,6 +95,9 @@ impl Sealed {
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
                 unconfirmed.tick(now);
+                if let Some(paths) = &mut self.paths {
+                    paths.head_to_answer();
+                }
                 if let (true, Some(fin)) = (unconfirmed.fin_due, &unconfirmed.fin) {
                     unconfirmed.fin_due = false;
                     let reference = messages::reference(&unconfirmed.response);
@@ -120,13 +133,27 @@ impl Sealed {
         out: &mut [u8],
     ) -> Result<usize, Failure> {
         let Some(live) = &mut self.live else { return Ok(0) };
-        live.transmit(now, &self.config, &mut self.connection, rng, out)
+        let Some(paths) = &mut self.paths else {
+            return live.transmit(now, &self.config, &mut self.connection, rng, out);
+        };
+        let Some(roam) = &mut paths.roam else { return Ok(0) };
+        let (len, to) = live.transmit_on(roam, now, &self.config, &mut self.connection, rng, out)?;
+        paths.to = Some(to);
+        Ok(len)
     }
 
     /// Seals the CLOSE packets of the live session. Its sending keys are not used again.
     pub(super) fn say_close(&mut self, code: u16, reason: &[u8]) {
         let Some(live) = &mut self.live else { return };
         self.closes.clear();
-        live.say_close(self.config.padding, code, reason, |datagram| self.closes.push_back(datagram));
+        let mut roam = self.paths.as_mut().and_then(|paths| {
+            paths.closes_to = paths.roam.as_ref().map(Roam::address);
+            paths.roam.as_mut()
+        });
+        live.say_close(self.config.padding, code, reason, |close| {
+            if roam.as_mut().is_none_or(|roam| roam.pay(roam.address(), close.len())) {
+                self.closes.push_back(close);
+            }
+        });
     }
 }

@@ -9,9 +9,20 @@ use crate::{
     connection::Connection,
     crypto::{PublicKey, Secret},
     event::{Event, PeerId},
-    sealed::Listener,
+    plain, sealed,
     stats::Drops,
 };
+
+/// How the datagrams of a [`Server`](crate::Server) are protected: [`Listener`](crate::Listener) or
+/// [`PlainListener`](crate::PlainListener); nothing else can be.
+#[expect(
+    private_bounds,
+    reason = "sealed trait: users name it in bounds, only this crate implements or calls it"
+)]
+pub trait ServerSession: ServerCore {}
+
+impl ServerSession for sealed::Listener {}
+impl ServerSession for plain::Listener {}
 
 pub(crate) trait ServerCore {
     /// Takes one datagram. Gives the peer for which something may be ready now.
@@ -156,7 +167,9 @@ macro_rules! server_core {
     };
 }
 
-server_core!(Listener, {
+server_core!(plain::Listener, {});
+
+server_core!(sealed::Listener, {
     fn begin_round(&mut self) {
         Self::begin_round(self);
     }

@@ -2,23 +2,27 @@
 //! messages of all peers in turn. Must not know keys, frames or timers; the slot that a message is lent from is not
 //! written while the loan lasts.
 
+mod broadcast;
 mod core;
+mod drain;
 mod peer;
 mod receiving;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{fmt, io, net::SocketAddr, time::Instant};
 
-use self::core::ServerCore;
-pub use self::peer::Peer;
+use self::drain::Drain;
+pub use self::{core::ServerSession, peer::Peer};
 use crate::{
     config::ServerConfig,
-    delivery::{SendOptions, recv::Handle},
+    delivery::recv::Handle,
     endpoint::StartError,
     event::{Event, PeerId},
     os::Environment,
+    plain,
     sealed::{Credentials, FloodStats, Listener},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::{Stats, add},
+    ticket::{Admission, Ticket, TicketError, TicketKeys},
 };
 
 /// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
@@ -75,6 +79,8 @@ const MAX_SENDS: usize = 65_536;
 /// assert_eq!(echo, b"hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// [`SealedServer`] is the one to use; a [`PlainServer`] keeps the contract and protects nothing.
 pub struct Server<A, L = Listener> {
     socket: A,
     core: L,
@@ -92,11 +98,16 @@ pub struct Server<A, L = Listener> {
     /// Names of peers, while a broadcast lasts.
     everybody: Vec<PeerId>,
     reads_per_call: usize,
+    /// The server goes out of service.
+    drain: Option<Drain>,
     stats: Stats,
 }
 
 /// A server whose sessions are encrypted and authenticated, headers included.
 pub type SealedServer<A> = Server<A, Listener>;
+
+/// A server whose sessions are neither encrypted nor authenticated, for plain [`Endpoint`](crate::Endpoint)s.
+pub type PlainServer<A> = Server<A, plain::Listener>;
 
 impl<A: AddressedUdp> SealedServer<A> {
     /// What strangers were refused so far.
@@ -131,35 +142,117 @@ impl<A: AddressedUdp> SealedServer<A> {
     }
 
     fn make(
-        mut socket: A,
+        socket: A,
         credentials: Credentials,
         config: ServerConfig,
         mut environment: Environment,
     ) -> Result<Self, StartError> {
-        socket.prepare().map_err(StartError::Socket)?;
         let now = environment.now();
-        let largest = usize::from(config.session.max_datagram_bytes);
-        let reads_per_call = config.reads_per_call;
+        let sizes = Sizes::of(&config);
         let core = Listener::new(credentials, config, now, &mut environment)?;
+        Self::assemble(socket, core, environment, sizes, true)
+    }
+
+    /// Checks the ticket of a player that asks, as [`Event::Join`] brought it: whether our backend sealed it, for this
+    /// server, application, profile and route, for whoever holds the key that this player has proven. Then
+    /// [`accept`](Self::accept) or [`kick`](Self::kick). `unix_now` is in seconds since 1970; `is_revoked` is asked last,
+    /// about the id of a ticket that is good else.
+    ///
+    /// # Errors
+    /// As [`TicketKeys::check`].
+    pub fn admission(
+        &self,
+        id: PeerId,
+        ticket: &[u8],
+        keys: &TicketKeys,
+        unix_now: u64,
+        is_revoked: impl FnOnce(&[u8; 16]) -> bool,
+    ) -> Result<Admission, TicketError> {
+        self.core.admission(id, ticket, keys, unix_now, is_revoked)
+    }
+
+    /// Asks a player to go to another server; it gets [`Event::Redirected`] with this ticket, which should name that
+    /// server's address. Sent until it has arrived, once in a session. The session goes on: the player ends it when it
+    /// has got in there, and who stays is ended by [`drain`](Self::drain) or [`kick`](Self::kick).
+    ///
+    /// `false`: there is no such peer, it was redirected before, or its datagrams are too small for the ticket.
+    pub fn redirect(&mut self, id: PeerId, ticket: &Ticket) -> bool {
+        self.core.is_open(id)
+            && self.core.connection_mut(id).is_some_and(|connection| connection.redirect(ticket.as_bytes()))
+    }
+}
+
+impl<A: AddressedUdp> PlainServer<A> {
+    /// Makes a server whose datagrams are neither encrypted nor authenticated; a checksum seeded by the app id keeps
+    /// strays and corruption out, and nothing keeps attackers out. A peer that asks has no key and no ticket. Of
+    /// [`Flood`](crate::Flood) the bounds on half-open entries and sessions count.
+    ///
+    /// # Errors
+    /// - [`StartError::Config`]: a field of `config` is out of range, or there is a route or a worker.
+    /// - [`StartError::Socket`]: the socket could not be made ready.
+    pub fn plain(socket: A, config: ServerConfig) -> Result<Self, StartError> {
+        Self::make_plain(socket, config, Environment::os())
+    }
+
+    /// [`plain`](Self::plain) with a clock and randomness of the caller's, for tests.
+    ///
+    /// # Errors
+    /// As [`plain`](Self::plain).
+    #[cfg(feature = "sim")]
+    pub fn plain_with_environment(
+        socket: A,
+        config: ServerConfig,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
+        Self::make_plain(socket, config, environment)
+    }
+
+    fn make_plain(socket: A, config: ServerConfig, environment: Environment) -> Result<Self, StartError> {
+        let sizes = Sizes::of(&config);
+        let core = plain::Listener::new(config)?;
+        Self::assemble(socket, core, environment, sizes, false)
+    }
+}
+
+/// What the shell needs to know of the configuration.
+struct Sizes {
+    largest: usize,
+    reads_per_call: usize,
+}
+
+impl Sizes {
+    fn of(config: &ServerConfig) -> Self {
+        let largest = usize::from(config.session.max_datagram_bytes);
+        Self { largest, reads_per_call: config.reads_per_call }
+    }
+}
+
+impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
+    fn assemble(
+        mut socket: A,
+        core: L,
+        environment: Environment,
+        sizes: Sizes,
+        sealed: bool,
+    ) -> Result<Self, StartError> {
+        socket.prepare().map_err(StartError::Socket)?;
         Ok(Self {
             socket,
             core,
             environment,
-            incoming: RecvBatch::new(largest),
-            outgoing: SendBatch::new(largest),
+            incoming: RecvBatch::new(sizes.largest),
+            outgoing: SendBatch::new(sizes.largest),
             lent: None,
             current: None,
             taken: 0,
             beyond_share: 0,
             everybody: Vec::new(),
-            reads_per_call,
-            stats: Stats { sealed: true, ..Stats::default() },
+            reads_per_call: sizes.reads_per_call,
+            drain: None,
+            stats: Stats { sealed, ..Stats::default() },
         })
     }
-}
 
-#[expect(private_bounds, reason = "only this crate has cores")]
-impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
     /// Peers with a session, and those that ask for one.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -207,40 +300,8 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
 
     /// Whether newcomers are answered; peers that are in stay in. At the start they are.
     pub fn set_accepting(&mut self, accepting: bool) {
+        self.drain = self.drain.take().filter(|_| !accepting);
         self.core.set_accepting(accepting);
-    }
-
-    /// Queues one message for every peer, and gives the number of peers whose queue took it. All queues share one copy of
-    /// the bytes.
-    pub fn broadcast(&mut self, options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
-        let ids = self.core.ids();
-        self.everybody.clear();
-        self.everybody.extend(ids);
-        let everybody = std::mem::take(&mut self.everybody);
-        let taken = self.send_to_each(&everybody, options, bytes);
-        self.everybody = everybody;
-        taken
-    }
-
-    /// Queues one message for each of these peers, and gives the number of those whose queue took it; who is not there any
-    /// more is left out. All queues share one copy of the bytes.
-    pub fn send_to_each(&mut self, peers: &[PeerId], options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
-        let options = options.into();
-        let expires_at = options.expires.and_then(|after| self.environment.now().checked_add(after));
-        let shared: Arc<[u8]> = bytes.into();
-        let mut taken = 0;
-        for &id in peers.iter() {
-            if !self.core.is_open(id) {
-                continue;
-            }
-            let Some(connection) = self.core.connection_mut(id) else { continue };
-            if connection.send_shared(&options, expires_at, &shared).is_ok() {
-                taken += 1;
-                self.stats.messages_sent.count(options.guarantee);
-                add(&mut self.stats.message_bytes_sent, bytes.len());
-            }
-        }
-        taken
     }
 
     /// The next thing that happened to a peer, oldest first. Makes no I/O: call it after `recv` or `maintain`.
@@ -254,12 +315,19 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
         self.take_back();
         let now = self.environment.now();
         self.run_timers(now);
-        let blocked = !self.flush_and_transmit(now);
+        let mut blocked = !self.flush_and_transmit(now);
+        if self.look_after_drain(now) {
+            blocked |= !self.transmit(now);
+        }
         if blocked {
             return Some(now + receiving::RETRY);
         }
         // What was read and not taken yet is due at once.
-        if self.current.is_some() || !self.incoming.is_empty() { Some(now) } else { self.core.deadline() }
+        if self.current.is_some() || !self.incoming.is_empty() {
+            return Some(now);
+        }
+        let drain = self.drain.as_ref().and_then(|drain| drain.deadline(now));
+        [self.core.deadline(), drain].into_iter().flatten().min()
     }
 
     /// Counters of the whole server as of now: datagrams, bytes, messages of all peers, and what was dropped.
@@ -317,7 +385,7 @@ impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
     }
 }
 
-impl<A, L: ServerCore> fmt::Debug for Server<A, L> {
+impl<A, L: ServerSession> fmt::Debug for Server<A, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("peers", &self.core.len()).finish_non_exhaustive()
     }

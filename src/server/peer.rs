@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr, time::Instant};
 
 use zeroize::Zeroizing;
 
-use super::core::ServerCore;
+use super::core::ServerSession;
 use crate::{
     crypto::PublicKey,
     delivery::{LaneId, LaneOptions, LaneStats, MessageId, SendOptions},
@@ -26,8 +26,7 @@ pub struct Peer<'a, L = Listener> {
     pub(super) id: PeerId,
 }
 
-#[expect(private_bounds, reason = "only this crate has cores")]
-impl<L: ServerCore> Peer<'_, L> {
+impl<L: ServerSession> Peer<'_, L> {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> PeerId {
@@ -174,7 +173,7 @@ impl<L: ServerCore> Peer<'_, L> {
 
 /// `write` appends to the message that [`send_written`](Peer::send_written) will queue: all of the bytes, or none and an
 /// error that holds the [`SendError`]. `flush` does nothing: everything leaves with the server's `maintain`.
-impl<L: ServerCore> io::Write for Peer<'_, L> {
+impl<L: ServerSession> io::Write for Peer<'_, L> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.connection().and_then(|connection| connection.write(bytes)).map_err(into_io)?;
         Ok(bytes.len())
@@ -185,7 +184,7 @@ impl<L: ServerCore> io::Write for Peer<'_, L> {
     }
 }
 
-impl<L: ServerCore> fmt::Debug for Peer<'_, L> {
+impl<L: ServerSession> fmt::Debug for Peer<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("id", &self.id).finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Server, core::ServerCore};
+use super::{Server, core::ServerSession};
 use crate::{
     delivery::recv::{Place, Ready},
     endpoint::Message,
@@ -23,8 +23,7 @@ const FORBEARANCE: usize = 4;
 /// How soon `maintain` wants to be called again when the socket would not take a datagram.
 pub(super) const RETRY: Duration = Duration::from_millis(1);
 
-#[expect(private_bounds, reason = "only this crate has cores")]
-impl<A: AddressedUdp, L: ServerCore> Server<A, L> {
+impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     /// The next message of any peer, lent in place; `None` when there is none now, or when this round has read
     /// [`reads_per_call`](crate::ServerConfig::reads_per_call) datagrams: then `maintain` is due at once.
     ///

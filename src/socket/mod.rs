@@ -9,14 +9,16 @@ mod fragments;
 mod many;
 mod memory;
 mod server_socket;
+mod unconnected;
 mod workers;
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 pub use addressed::AddressedUdp;
 pub use batch::{Arrival, RecvBatch, SendBatch};
 pub use memory::{HubSocket, MemoryHub, MemorySocket, memory_pair};
 pub use server_socket::ServerSocket;
+pub use unconnected::Unconnected;
 pub use workers::{WorkerSocket, bind_workers};
 
 /// Carries datagrams to and from one peer: a connected, nonblocking socket without addresses.
@@ -52,6 +54,20 @@ pub trait UdpLike {
     /// passes on both this call and `prepare`.
     fn may_fragment(&self) -> bool {
         true
+    }
+
+    /// Where the datagram received last came from. `None`, as by default: the socket is connected, and whoever is at its
+    /// other end stays there. [`Unconnected`] has addresses.
+    fn source(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Sends one datagram to an address of the peer. A connected socket, as by default, knows but one.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn send_toward(&mut self, datagram: &[u8], _to: SocketAddr) -> io::Result<usize> {
+        self.send(datagram)
     }
 }
 
@@ -111,6 +127,14 @@ impl<U: UdpLike + ?Sized> UdpLike for &mut U {
     fn may_fragment(&self) -> bool {
         U::may_fragment(self)
     }
+
+    fn source(&self) -> Option<SocketAddr> {
+        U::source(self)
+    }
+
+    fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        U::send_toward(self, datagram, to)
+    }
 }
 
 impl<U: UdpLike + ?Sized> UdpLike for Box<U> {
@@ -128,5 +152,13 @@ impl<U: UdpLike + ?Sized> UdpLike for Box<U> {
 
     fn may_fragment(&self) -> bool {
         U::may_fragment(self)
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        U::source(self)
+    }
+
+    fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        U::send_toward(self, datagram, to)
     }
 }

@@ -1,5 +1,5 @@
 //! Tickets: what a player holds to find a server and to get in, as bytes and as text; their sealing by a game's backend
-//! and the check of it; whom a redirect may send where. PROTOCOL.md, "Tickets" and "Redirect". Knows no sessions and no
+//! and the check of it; whom a redirect may send where. PROTOCOL.md, "Tickets" and "Following a redirect". Knows no sessions and no
 //! clock; nothing is allocated by a declared length, and nothing secret stands in what everybody may read.
 
 mod address;

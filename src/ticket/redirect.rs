@@ -1,4 +1,4 @@
-//! Whether who dialled may follow a server's redirect. PROTOCOL.md, "Redirect". Changes nothing itself.
+//! Whether who dialled may follow a server's redirect. PROTOCOL.md, "Following a redirect". Changes nothing itself.
 
 use std::{
     fmt,

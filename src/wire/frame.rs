@@ -75,6 +75,14 @@ impl Frame<'_> {
         !matches!(self, Self::Padding { .. } | Self::Ack(_) | Self::Close { .. })
     }
 
+    /// Whether the frame says nothing of where its sender is. PROTOCOL.md, "Roaming".
+    pub(crate) fn is_probing(&self) -> bool {
+        matches!(
+            self,
+            Self::Padding { .. } | Self::PathChallenge(_) | Self::PathResponse(_) | Self::NewCid { .. }
+        )
+    }
+
     /// Whether the frame has no meaning between plain endpoints, where it is refused as malformed.
     pub(crate) fn is_sealed_only(&self) -> bool {
         matches!(

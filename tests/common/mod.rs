@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand_core::TryRng;
 use sealgram::sim::{Connected, Link, Net};
 use sealgram::{CloseReason, Config, Credentials, Endpoint, Environment, Event, Guarantee, Plain, Sealed};
-use sealgram::{SecretKey, Session};
+use sealgram::{SecretKey, Session, UdpLike};
 
 /// The address of the pair's first end.
 pub(crate) fn here() -> SocketAddr {
@@ -36,15 +36,15 @@ pub(crate) fn keys(seed: u64) -> [SecretKey; 2] {
 }
 
 /// One end with what it has heard so far.
-pub(crate) struct End<S: Session> {
-    pub(crate) endpoint: Endpoint<Connected, S>,
+pub(crate) struct End<S: Session, U = Connected> {
+    pub(crate) endpoint: Endpoint<U, S>,
     pub(crate) heard: Vec<(Guarantee, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) closed: Option<CloseReason>,
 }
 
-impl<S: Session> End<S> {
-    fn new(endpoint: Endpoint<Connected, S>) -> Self {
+impl<S: Session, U: UdpLike> End<S, U> {
+    pub(crate) fn new(endpoint: Endpoint<U, S>) -> Self {
         Self { endpoint, heard: Vec::new(), events: Vec::new(), closed: None }
     }
 

@@ -1,4 +1,4 @@
-//! A sealed server and its players in one simulated network. Every player is a whole sealed endpoint of its own.
+//! A server and its players in one simulated network, sealed or plain. Every player is a whole endpoint of its own.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
@@ -8,11 +8,12 @@ use std::{
 };
 
 use sealgram::{
-    Config, Credentials, Event, Guarantee, PeerId, SealedServer, SecretKey, ServerConfig, Trust,
+    Config, Credentials, Event, Guarantee, Listener, PeerId, Plain, PlainListener, Sealed, SealedServer,
+    SecretKey, Server, ServerConfig, ServerSession, Session, Trust,
     sim::{Link, Net, Socket},
 };
 
-use crate::common::{End, environment, keys, sealed_end};
+use crate::common::{End, environment, keys, plain_end, sealed_end};
 
 /// Where the server is.
 pub(crate) fn port() -> SocketAddr {
@@ -26,8 +27,8 @@ pub(crate) fn home(index: usize) -> SocketAddr {
 }
 
 /// A server that lets everybody in, unless it is told otherwise, and echoes what it hears.
-pub(crate) struct Host {
-    pub(crate) server: SealedServer<Socket>,
+pub(crate) struct Host<L: ServerSession = Listener> {
+    pub(crate) server: Server<Socket, L>,
     pub(crate) key: SecretKey,
     pub(crate) events: Vec<(PeerId, Event)>,
     pub(crate) heard: Vec<(PeerId, Guarantee, Vec<u8>)>,
@@ -35,7 +36,7 @@ pub(crate) struct Host {
     pub(crate) echoes: bool,
 }
 
-impl Host {
+impl<L: ServerSession> Host<L> {
     pub(crate) fn step(&mut self) -> Option<Instant> {
         let before = self.heard.len();
         while let Some((id, message)) = self.server.recv() {
@@ -78,11 +79,41 @@ impl Host {
 }
 
 /// The whole scene. Says its seed when a test fails.
-pub(crate) struct Scene {
+pub(crate) struct Scene<L: ServerSession = Listener, S: Session = Sealed> {
     pub(crate) seed: u64,
     pub(crate) net: Net,
-    pub(crate) host: Host,
-    pub(crate) players: Vec<End<sealgram::Sealed>>,
+    pub(crate) host: Host<L>,
+    pub(crate) players: Vec<End<S>>,
+}
+
+/// With plain endpoints.
+pub(crate) type PlainScene = Scene<PlainListener, Plain>;
+
+impl PlainScene {
+    pub(crate) fn plain(seed: u64, link: Link, config: &ServerConfig) -> Self {
+        let net = Net::seed(seed);
+        net.set_default(link);
+        let host = Self::plain_host(&net, config);
+        Self { seed, net, host, players: Vec::new() }
+    }
+
+    /// Taken anew, it is the server after a restart.
+    pub(crate) fn plain_host(net: &Net, config: &ServerConfig) -> Host<PlainListener> {
+        let socket = net.socket(port());
+        let server =
+            Server::plain_with_environment(socket, config.clone(), environment(net, port())).unwrap();
+        let [key, _] = keys(0);
+        Host { server, key, events: Vec::new(), heard: Vec::new(), admits: true, echoes: false }
+    }
+
+    /// A further player that dials.
+    pub(crate) fn dial(&mut self, config: &Config) -> usize {
+        let index = self.players.len();
+        let mut end = plain_end(&self.net, home(index), port(), config);
+        end.endpoint.connect().unwrap();
+        self.players.push(end);
+        index
+    }
 }
 
 impl Scene {
@@ -125,7 +156,9 @@ impl Scene {
         self.players.push(end);
         index
     }
+}
 
+impl<L: ServerSession, S: Session> Scene<L, S> {
     /// Goes on until `done` or for `limit` of virtual time; whether it was done.
     pub(crate) fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.net.now() + limit;
@@ -159,7 +192,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl<L: ServerSession, S: Session> Drop for Scene<L, S> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("seed {}, {:?} of virtual time", self.seed, self.net.elapsed());

@@ -9,8 +9,10 @@ use super::{Progress, base::Base};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
-/// Window at the start, and the least.
-const FIRST: usize = 10 * PACKET;
+/// Window at the start: a state of 16 KB leaves at once; a map does not fill a narrow link's queue.
+const FIRST: usize = 24 << 10;
+/// The least that losses without a queue leave of it, and the least.
+const LEAST_BY_LOSS: usize = 10 * PACKET;
 const LEAST: usize = 2 * PACKET;
 /// What may leave at once after a hole, where no queue was ever met.
 const CATCH_UP: usize = 128 << 10;
@@ -372,7 +374,7 @@ impl Adaptive {
                 if queue > self.long() {
                     self.cut_to_empty(now);
                 } else if heavy {
-                    self.cut(now, (self.window / 10 * 7).max(FIRST.min(self.window)));
+                    self.cut(now, (self.window / 10 * 7).max(LEAST_BY_LOSS.min(self.window)));
                 }
             }
             Company::Greedy { losses } if losses + 1 >= LOSSES_BETWEEN_LOOKS => self.look(now, true),

@@ -28,7 +28,7 @@ impl SentPackets {
     pub(super) fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
         self.loss_at = None;
         let (Some(largest), Some((_, took))) = (self.largest_acked, self.newest) else { return };
-        let delay = took.max(self.rtt.smoothed()) + self.path.allowance(&self.rtt);
+        let delay = self.path.loss_delay(took, &self.rtt);
         while let Some(number) = self.next_flying().filter(|&number| number < largest) {
             let Some(due) = self.at(number).map(|packet| packet.sent + delay) else { return };
             // Later packets were sent later.
@@ -93,10 +93,13 @@ impl SentPackets {
     /// How long after its sending a part counts as overdue.
     pub(crate) fn overdue(&self, now: Instant) -> Duration {
         // Where packets are lost the peer acknowledges each at once.
-        let hasty = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE);
-        self.rtt.overdue()
-            + self.path.slowness(&self.rtt)
-            + if hasty { Duration::ZERO } else { self.ack_delay }
+        let held = if self.expects_haste(now) { Duration::ZERO } else { self.ack_delay };
+        self.rtt.overdue() + self.path.slowness(&self.rtt) + held
+    }
+
+    /// Whether the peer holds no acknowledgement back, because packets were lost lately.
+    fn expects_haste(&self, now: Instant) -> bool {
+        self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE)
     }
 
     /// Before something new leaves: packets of small parts that nobody spoke of for a second no longer fill the flight.
@@ -146,7 +149,11 @@ impl SentPackets {
     fn probe_at(&self) -> Option<Instant> {
         // What is repeated by turns rides in datagrams that leave anyway; when none does, a probe must carry it.
         let waiting = self.eliciting_in_flight > 0 || self.owed;
-        self.last_eliciting.filter(|_| waiting).map(|last| last + self.pto())
+        let last = self.last_eliciting.filter(|_| waiting)?;
+        // Where packets are lost the peer acknowledges each at once: the end of a burst need not wait for more.
+        let hasty = self.probes == 0 && self.expects_haste(last);
+        let held = if hasty { self.ack_delay } else { Duration::ZERO };
+        Some(last + self.pto().saturating_sub(held))
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).

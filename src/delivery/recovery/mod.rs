@@ -34,6 +34,17 @@ const LEAST_BYTES: usize = 16;
 /// Larger packets may vanish where the path became narrower.
 pub(super) const LARGE: u32 = 1_200;
 
+/// What one ACK frame tells.
+#[derive(Default)]
+struct Told {
+    /// Packets that it acknowledges for the first time.
+    packets: u32,
+    /// The largest of them that was on its way, and when it was sent.
+    sample: Option<(u64, Instant)>,
+    /// When the last of them was sent that an earlier acknowledgement overtook, and when the newest one known then.
+    overtaken: Option<(Instant, Instant)>,
+}
+
 /// The packets on their way, and the timers that follow from them.
 #[derive(Debug)]
 pub(crate) struct SentPackets {
@@ -209,14 +220,17 @@ impl SentPackets {
             }
         }
         let mut newly = false;
-        let mut sample = None;
+        let mut told = Told::default();
         let mut largest = None;
         for range in ranges {
             largest = largest.max(Some(*range.end()));
             if *range.end() < self.first {
                 break;
             }
-            newly |= self.ack_range(now, range, &mut sample, &mut settle);
+            newly |= self.ack_range(range, &mut told, &mut settle);
+        }
+        if let Some((sent, newest)) = told.overtaken {
+            self.path.overtaken(now, (sent, newest), told.packets == 1, &self.rtt);
         }
         let grew = largest > self.largest_acked;
         self.largest_acked = self.largest_acked.max(largest);
@@ -224,7 +238,7 @@ impl SentPackets {
             self.newest = Some((packet.sent, now.saturating_duration_since(packet.sent)));
         }
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
-        if let Some((_, sent)) = sample.filter(|&(number, _)| grew && Some(number) == largest) {
+        if let Some((_, sent)) = told.sample.filter(|&(number, _)| grew && Some(number) == largest) {
             let (measured, held) = (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay));
             self.rtt.sample(measured, held);
             self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
@@ -251,12 +265,11 @@ impl SentPackets {
         self.packets.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
-    /// Settles one range; `sample` becomes the largest newly acknowledged packet and when it was sent.
+    /// Settles one range, and notes in `told` what it tells.
     fn ack_range(
         &mut self,
-        now: Instant,
         range: RangeInclusive<u64>,
-        sample: &mut Option<(u64, Instant)>,
+        told: &mut Told,
         settle: &mut impl FnMut(Content, Fate, Carrier),
     ) -> bool {
         let (start, end) = (self.offset(*range.start()), self.offset(*range.end()));
@@ -265,7 +278,6 @@ impl SentPackets {
             return false;
         }
         let mut newly = false;
-        let mut overtaken = None;
         let lowest = range.start().max(&self.first);
         for (offset, packet) in self.packets.range_mut(start..end).enumerate() {
             let contents = packet.contents(self.contents_first);
@@ -283,11 +295,14 @@ impl SentPackets {
                 continue;
             }
             newly = true;
+            told.packets += 1;
             self.counted.acked += 1;
             self.counted.late += u64::from(carrier.late);
             self.path.arrived(carrier.late);
-            if let Some((newest, _)) = self.newest.filter(|&(newest, _)| newest > packet.sent) {
-                overtaken = overtaken.max(Some((packet.sent, newest)));
+            // Also by one that left at the same time.
+            let passed = self.largest_acked.is_some_and(|largest| lowest + (offset as u64) < largest);
+            if let Some((newest, _)) = self.newest.filter(|_| passed) {
+                told.overtaken = told.overtaken.max(Some((packet.sent, newest)));
             }
             if was == State::Flying {
                 self.news.acked_bytes += packet.bytes as usize;
@@ -295,11 +310,8 @@ impl SentPackets {
                 self.news.large_acked |= packet.bytes > LARGE;
                 self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                 self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
-                *sample = (*sample).max(Some((lowest + offset as u64, packet.sent)));
+                told.sample = told.sample.max(Some((lowest + offset as u64, packet.sent)));
             }
-        }
-        if let Some((sent, newest)) = overtaken {
-            self.path.overtaken(now, sent, newest, &self.rtt);
         }
         newly
     }

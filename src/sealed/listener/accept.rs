@@ -17,7 +17,9 @@ use crate::{
     event::{Event, PeerId},
     sealed::{
         CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
+        roam::Roam,
     },
+    ticket::{Admission, TicketError, TicketKeys, TicketProfile, TicketScope},
     wire::{
         frame::{Frame, Frames},
         header::WORD_LEN,
@@ -33,7 +35,7 @@ impl Listener {
         &mut self,
         now: Instant,
         rng: &mut R,
-        (from, _proven): (SocketAddr, bool),
+        (from, proven): (SocketAddr, bool),
         (number, cid): (u64, Cid),
         packet: &[u8],
     ) -> Result<(), Dropped> {
@@ -49,8 +51,15 @@ impl Listener {
         let mut live =
             Live::begin(agreed, &self.config, now, rng).map(Box::new).map_err(|_| Dropped::Handshake)?;
         let Some(share) = self.gate.session_opened(from) else {
-            let padding = self.config.padding;
-            live.say_close(padding, CODE_FULL, &[], |close| self.closes.push_back((from, close)));
+            if proven {
+                let padding = self.config.padding;
+                live.say_close(padding, CODE_FULL, &[], |close| self.closes.push_back((from, close)));
+            }
+            return Err(Dropped::Handshake);
+        };
+        let bytes = self.server.route.len() + cid.len() + packet.len();
+        let Some(roam) = Roam::new(now, rng, (from, proven), bytes) else {
+            self.gate.session_closed(share);
             return Err(Dropped::Handshake);
         };
         let mut connection = Box::new(Connection::new(&self.config));
@@ -69,7 +78,7 @@ impl Listener {
         let peer = Peer {
             live,
             connection,
-            address: from,
+            roam,
             share: Some(share),
             cids: Cids::new(cid),
             standing: Standing::Asks { until },
@@ -95,6 +104,11 @@ impl Listener {
         let (key, handshake_hash) = (peer.live.peer, Some(peer.live.channel.hash));
         let reference = messages::reference(&peer.live.init);
         if let Some(key) = key {
+            // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
+            self.half_open.erase(|stage| match stage {
+                Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
+                Stage::AwaitsFin(_) => false,
+            });
             // The same key again is the same peer in a new session.
             if let Some(old) = self.by_key.insert(*key.as_bytes(), id) {
                 self.say_close(old, CODE_REPLACED, &reference);
@@ -107,6 +121,23 @@ impl Listener {
         self.make_ready(id);
         self.reschedule(now, id);
         true
+    }
+
+    /// Checks the ticket that a peer shows against what we are and what the handshake has proven of it.
+    pub(crate) fn admission(
+        &self,
+        id: PeerId,
+        ticket: &[u8],
+        keys: &TicketKeys,
+        unix_now: u64,
+        is_revoked: impl FnOnce(&[u8; 16]) -> bool,
+    ) -> Result<Admission, TicketError> {
+        let credentials = &self.local.credentials;
+        let profile =
+            TicketProfile::from_byte(credentials.profile.byte()).ok_or(TicketError::WrongProfile)?;
+        let server = credentials.own().ok_or(TicketError::WrongServer)?;
+        let here = TicketScope { app_id: &self.config.app_id, profile, server, route: &self.server.route };
+        keys.check(ticket, &here, self.peer_key(id).as_ref(), unix_now, is_revoked)
     }
 
     /// Ends the session of a peer, or turns away one that asks, with a code of the application's (0 to 0xfeff, larger
@@ -132,8 +163,12 @@ impl Listener {
 
     fn say_close(&mut self, id: PeerId, code: u16, reason: &[u8]) {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
-        let to = peer.address;
-        peer.live.say_close(self.config.padding, code, reason, |close| self.closes.push_back((to, close)));
+        let to = peer.roam.address();
+        peer.live.say_close(self.config.padding, code, reason, |close| {
+            if peer.roam.pay(to, close.len()) {
+                self.closes.push_back((to, close));
+            }
+        });
     }
 
     /// The session is over. What it has left to yield stays until the application has taken it.

@@ -4,8 +4,9 @@
 
 use std::{mem, net::SocketAddr, time::Instant};
 
-use super::gate::{Admitted, Origin};
+use super::gate::Admitted;
 use crate::{
+    roster::Origin,
     sealed::{
         budget::{FAILING_READS, PerSecond},
         half_open::{ENTRY_LIFE, SAFE_AGE},
@@ -358,6 +359,7 @@ mod tests {
     use crate::{
         config::Flood,
         crypto::{self, Handshake, OpenKeys, SealKey},
+        os::Environment,
         sealed::{
             listener::gate::{CookieSecrets, Gate},
             tests::Chance,
@@ -372,7 +374,7 @@ mod tests {
     }
 
     fn world() -> World {
-        let now = Instant::now();
+        let now = Environment::os().now();
         World { table: HalfOpenTable::new(MOST, now), now }
     }
 
@@ -602,10 +604,13 @@ mod tests {
         for seed in 1..20 {
             let mut chance = Chance(seed);
             let mut world = world();
-            for number in 0..500 {
+            for number in 0..500_u32 {
                 match chance.below(8) {
                     0 => world.pass(chance.below(1_500)),
-                    1 => drop(world.table.take(&cid(number - chance.below(20).min(number.into()) as u32))),
+                    1 => {
+                        let back = u32::try_from(chance.below(20)).unwrap();
+                        world.table.take(&cid(number.saturating_sub(back)));
+                    }
                     _ => {
                         let net = u16::try_from(chance.below(4)).unwrap();
                         world.add(number, net, chance.below(2) == 0);
@@ -630,7 +635,7 @@ mod tests {
             + size_of::<OpenKeys>()
             + size_of::<crypto::Secret<32>>();
         let flood = Flood::default();
-        let now = Instant::now();
+        let now = Environment::os().now();
         let gate = heap(|| {
             let secrets = CookieSecrets::new(now, &mut Chance(1)).unwrap();
             Gate::new(&flood, secrets.into(), now, &mut Chance(2)).unwrap()

@@ -8,7 +8,6 @@ mod cids;
 mod gate;
 mod half_open;
 mod handshake;
-mod heap;
 mod peer;
 mod receive;
 mod timers;
@@ -29,7 +28,6 @@ use self::{
     cids::Cid,
     gate::{CookieSecrets, Gate, Replies},
     half_open::HalfOpenTable,
-    heap::Deadlines,
     peer::{Peer, Peers},
 };
 use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
@@ -39,6 +37,7 @@ use crate::{
     crypto::{self, EntropyError, PublicKey, Secret},
     error::ConfigError,
     event::{Event, PeerId},
+    roster::Deadlines,
     stats::Drops,
     wire::{frame::CID_LEN, worker::name_worker},
 };
@@ -141,7 +140,7 @@ impl Listener {
     }
 
     pub(crate) fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.peers.get(id).map(|peer| peer.address)
+        self.peers.get(id).map(|peer| peer.roam.address())
     }
 
     pub(crate) fn peer_key(&self, id: PeerId) -> Option<PublicKey> {

@@ -1,13 +1,13 @@
 //! One peer of a server: its session, its address, its ids, and where it stands in the server's queues. Idle it costs
 //! its keys and a few hundred bytes; queues exist only while something is in flight.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use super::{cids::Cids, gate::Share};
 use crate::{
     connection::Connection,
-    event::PeerId,
-    sealed::{budget::Bucket, live::Live},
+    roster::Roster,
+    sealed::{budget::Bucket, live::Live, roam::Roam},
 };
 
 /// How far a join has come.
@@ -28,7 +28,7 @@ pub(super) enum Standing {
 pub(super) struct Peer {
     pub(super) live: Box<Live>,
     pub(super) connection: Box<Connection>,
-    pub(super) address: SocketAddr,
+    pub(super) roam: Roam,
     pub(super) cids: Cids,
     pub(super) standing: Standing,
     /// Its place among the sessions of where it joined from.
@@ -59,64 +59,5 @@ impl Peer {
     }
 }
 
-/// Peers by index. A place that becomes free is used again under another generation.
-#[derive(Debug, Default)]
-pub(super) struct Peers {
-    places: Vec<Place>,
-    free: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct Place {
-    generation: u32,
-    peer: Option<Peer>,
-}
-
-impl Peers {
-    pub(super) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
-
-    /// `None` only when 2^32 places are taken.
-    pub(super) fn insert(&mut self, peer: Peer) -> Option<PeerId> {
-        if let Some(index) = self.free.pop() {
-            let place = self.places.get_mut(index as usize)?;
-            place.peer = Some(peer);
-            return Some(PeerId { index, generation: place.generation });
-        }
-        let index = u32::try_from(self.places.len()).ok()?;
-        self.places.push(Place { generation: 0, peer: Some(peer) });
-        Some(PeerId { index, generation: 0 })
-    }
-
-    pub(super) fn remove(&mut self, id: PeerId) -> Option<Peer> {
-        let place =
-            self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)?;
-        let peer = place.peer.take()?;
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(id.index);
-        Some(peer)
-    }
-
-    pub(super) fn get(&self, id: PeerId) -> Option<&Peer> {
-        let place = self.places.get(id.index as usize).filter(|place| place.generation == id.generation)?;
-        place.peer.as_ref()
-    }
-
-    pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        let place = self.places.get_mut(id.index as usize)?;
-        if place.generation == id.generation { place.peer.as_mut() } else { None }
-    }
-
-    /// The name of whoever has this place now.
-    pub(super) fn at(&self, index: u32) -> Option<PeerId> {
-        let place = self.places.get(index as usize).filter(|place| place.peer.is_some())?;
-        Some(PeerId { index, generation: place.generation })
-    }
-
-    pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
-        let ids = self.places.iter().zip(0_u32..);
-        ids.filter(|(place, _)| place.peer.is_some())
-            .map(|(place, index)| PeerId { index, generation: place.generation })
-    }
-}
+/// All of them.
+pub(super) type Peers = Roster<Peer>;

@@ -9,8 +9,8 @@ use super::{Listener, cids::Cid, peer::Peer};
 use crate::{
     crypto::OpenKeys,
     error::{CloseReason, Dropped, Violation},
-    event::PeerId,
-    sealed::{CODE_REPLACED, messages::PACKET_OVERHEAD},
+    event::{Event, PeerId},
+    sealed::{CODE_REPLACED, messages::PACKET_OVERHEAD, roam::Arrival},
     wire::{frame::CID_LEN, header::WORD_LEN},
 };
 
@@ -61,9 +61,11 @@ impl Listener {
         let cid: Cid = *cid;
         match self.owners.get(&cid) {
             Some(&id) => {
-                let number = self.open(now, id, from, prefix, packet)?;
+                let (number, newest) = self.open(now, id, from, prefix, packet)?;
                 // 6. Only now may anything change.
-                self.packet(now, rng, id, from, (number, &cid), packet);
+                let bytes = prefix_len + packet.len();
+                let arrival = Arrival { from, bytes, newest, probing: true };
+                self.packet(now, rng, id, arrival, (number, &cid), packet);
                 Ok(Some(id))
             }
             None if self.half_open.find_cid(&cid).is_some() => {
@@ -81,7 +83,7 @@ impl Listener {
         from: SocketAddr,
         prefix: &[u8],
         packet: &mut [u8],
-    ) -> Result<u64, Dropped> {
+    ) -> Result<(u64, bool), Dropped> {
         let peer = self.peers.get_mut(id).ok_or(Dropped::Unopened)?;
         // Whoever sends more than its share must not keep the others waiting. PROTOCOL.md, "Server".
         let (round, reads) = peer.reads;
@@ -90,7 +92,7 @@ impl Listener {
             return Err(Dropped::Share);
         }
         // Strangers who saw an id must not use up the session's failures. PROTOCOL.md, "Limits".
-        if from != peer.address && !peer.strangers.take(now, 1) {
+        if from != peer.roam.address() && !peer.strangers.take(now, 1) {
             return Err(Dropped::Unopened);
         }
         let keep = Self::keep(&peer.connection);
@@ -114,9 +116,9 @@ impl Listener {
     fn packet<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
-        _rng: &mut R,
+        rng: &mut R,
         id: PeerId,
-        _from: SocketAddr,
+        arrival: Arrival,
         (number, cid): (u64, &Cid),
         packet: &[u8],
     ) {
@@ -130,6 +132,10 @@ impl Listener {
         }
         match peer.connection.receive(now, number, payload, at) {
             Ok(received) => {
+                let arrival = Arrival { probing: received.probing, ..arrival };
+                if let Some(from) = peer.roam.heed(now, rng, &arrival, &received, &mut peer.connection) {
+                    self.push_event(id, Event::PathChanged { from, to: arrival.from });
+                }
                 self.touch(id);
                 self.note(id);
                 self.make_ready(id);
@@ -160,13 +166,13 @@ pub(super) fn frames(packet: &[u8]) -> &[u8] {
     packet.get(WORD_LEN..end).unwrap_or_default()
 }
 
-/// The packet's number if `keys` open it.
+/// The packet's number if `keys` open it, and whether none that opened was higher.
 pub(super) fn open_packet(
     keys: &mut OpenKeys,
     now: Instant,
     keep: std::time::Duration,
     prefix: &[u8],
     packet: &mut [u8],
-) -> Result<u64, Dropped> {
-    keys.open(now, keep, prefix, packet).map(|opened| opened.number)
+) -> Result<(u64, bool), Dropped> {
+    keys.open(now, keep, prefix, packet).map(|opened| (opened.number, opened.newest))
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::{Listener, gate::Reply};
+use super::{Listener, gate::Reply, peer::Peer};
 use crate::{
     crypto::Side,
     error::CloseReason,
@@ -37,10 +37,10 @@ impl Listener {
             let Some(peer) = self.peers.get_mut(id) else { continue };
             peer.is_ready = false;
             match self.transmit_peer(now, rng, id, out) {
-                Ok(0) => self.reschedule(now, id),
-                Ok(len) => {
-                    self.make_ready(id);
-                    return self.address(id).map(|to| (len, to));
+                Ok((0, _)) => self.reschedule(now, id),
+                Ok(sent) => {
+                    self.sent_one(now, id);
+                    return Some(sent);
                 }
                 Err(Failure::Room) => {}
                 Err(Failure::Entropy) => self.end(now, id, CloseReason::Entropy),
@@ -48,6 +48,13 @@ impl Listener {
             }
         }
         None
+    }
+
+    /// A datagram of this peer leaves. Most have just one to send: they need not be asked again in vain.
+    fn sent_one(&mut self, now: Instant, id: PeerId) {
+        let silent = |peer: &mut Peer| peer.roam.is_at_rest() && peer.connection.is_silent();
+        let silent = self.peers.get_mut(id).is_some_and(silent);
+        if silent { self.reschedule(now, id) } else { self.make_ready(id) }
     }
 
     /// RESP, at most one for each INIT read, and COOKIE; neither is longer than the datagram that it answers.
@@ -76,15 +83,18 @@ impl Listener {
         Ok(None)
     }
 
-    /// The next packet of one peer; 0 if it has nothing to send now.
+    /// The next packet of one peer and where it goes; its length is 0 if it has nothing to send now.
     fn transmit_peer<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
         id: PeerId,
         out: &mut [u8],
-    ) -> Result<usize, Failure> {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else { return Ok(0) };
-        peer.live.transmit(now, &self.config, &mut peer.connection, rng, out)
+    ) -> Result<(usize, SocketAddr), Failure> {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else {
+            return Ok((0, SocketAddr::from(([0; 4], 0))));
+        };
+        let Peer { live, connection, roam, .. } = peer;
+        live.transmit_on(roam, now, &self.config, connection, rng, out)
     }
 }

@@ -1,11 +1,13 @@
 //! Peers in virtual time with a seeded network between them: no sockets, no sleeping, every run repeatable.
 
+mod client;
 mod footprint;
 mod forgery;
 mod glare;
 mod handshakes;
 #[cfg(feature = "sim")]
 mod nonces;
+mod server;
 mod sessions;
 
 use std::{

@@ -91,14 +91,14 @@ impl Cookies {
 fn cookie(secret: &Secret<32>, from: SocketAddr, id: &[u8; 32]) -> [u8; COOKIE_LEN] {
     crypto::keyed_hash(
         secret.as_bytes(),
-        &[b"cookie", &super::shares::ip16(from.ip()), &from.port().to_le_bytes(), id],
+        &[b"cookie", &crate::roster::ip16(from.ip()), &from.port().to_le_bytes(), id],
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealed::tests::Chance;
+    use crate::{os::Environment, sealed::tests::Chance};
 
     const ID: [u8; 32] = [7; 32];
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_for_one_address_one_port_and_one_message() {
-        let now = Instant::now();
+        let now = Environment::os().now();
         let mut cookies = Cookies::new(secrets(now), now);
         let from = at("192.0.2.1:1000");
         let cookie = cookies.bake(now, from, &ID);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_taken_in_its_own_turn_and_the_next() {
-        let start = Instant::now();
+        let start = Environment::os().now();
         let mut cookies = Cookies::new(secrets(start), start);
         let from = at("[2001:db8::1]:1000");
         for born in [0, 29, 30, 59, 3_600] {
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn workers_with_the_same_secrets_take_each_others_cookies_and_others_do_not() {
-        let start = Instant::now();
+        let start = Environment::os().now();
         let shared = secrets(start);
         let later = start + Duration::from_secs(100);
         let from = at("192.0.2.1:1000");

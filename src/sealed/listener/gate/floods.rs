@@ -10,6 +10,7 @@ use std::{
 
 use super::*;
 use crate::{
+    os::Environment,
     sealed::{
         listener::half_open::{Answer, HalfOpenTable},
         messages::NoiseBytes,
@@ -80,7 +81,7 @@ struct Server {
 impl Server {
     fn new(flood: &Flood, seed: u64) -> Self {
         flood.check().unwrap();
-        let start = Instant::now();
+        let start = Environment::os().now();
         let mut chance = Chance(seed);
         let secrets = Arc::new(CookieSecrets::new(start, &mut chance).unwrap());
         Self {
@@ -283,27 +284,29 @@ impl Server {
 }
 
 /// Some address of this /24.
-fn of_net(net: u32, chance: &mut Chance) -> SocketAddr {
-    let [_, b, c, d] = (net << 8 | chance.below(256) as u32).to_be_bytes();
-    SocketAddr::from(([100 | b >> 7, b, c, d], 1_024 + chance.below(60_000) as u16))
+fn of_net(net: u64, chance: &mut Chance) -> SocketAddr {
+    let [.., b, c, d] = (net << 8 | chance.below(256)).to_be_bytes();
+    SocketAddr::from(([100, b, c, d], port(chance.below(60_000))))
+}
+
+fn port(number: u64) -> u16 {
+    u16::try_from(1_024 + number).unwrap()
 }
 
 /// 300 players of as many networks join from the third second to the thirteenth.
 fn players_join(server: &mut Server) {
-    server.dials(Who::Player, 30, 3..13, |chance, number| of_net(10_000 + number as u32, chance));
+    server.dials(Who::Player, 30, 3..13, |chance, number| of_net(10_000 + number, chance));
 }
 
 /// Networks that own their addresses send INITs with cookies and confirm none.
 fn networks_attack(server: &mut Server, count: u64, per_second: u64, seconds: u64) {
-    server.dials(Who::Attacker, per_second, 0..seconds, |chance, number| {
-        of_net((number % count) as u32, chance)
-    });
+    server.dials(Who::Attacker, per_second, 0..seconds, |chance, number| of_net(number % count, chance));
 }
 
 /// INITs under any addresses, among them those of the players' networks.
 fn spoofers_attack(server: &mut Server) {
     server.dials(Who::Spoofer, 5_000, 0..18, |chance, _| {
-        let net = 10_000 + chance.below(300) as u32;
+        let net = 10_000 + chance.below(300);
         of_net(net, chance)
     });
 }
@@ -387,7 +390,7 @@ fn behind_one_address(known: bool, attacked: bool, seed: u64) -> Option<u64> {
     let proxy: IpAddr = [10, 0, 0, 1].into();
     let proxies = if known { vec![proxy] } else { Vec::new() };
     let mut server = Server::new(&Flood { proxies, ..Flood::default() }, seed);
-    server.dials(Who::Player, 1_000, 3..4, |_, number| SocketAddr::new(proxy, 1_024 + number as u16));
+    server.dials(Who::Player, 1_000, 3..4, |_, number| SocketAddr::new(proxy, port(number)));
     if attacked {
         networks_attack(&mut server, 4, 1_200, 60);
     }

@@ -20,6 +20,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(super) use self::replies::{Replies, Reply};
 use self::{
     cookie::Cookies,
     shares::{Claim, Shares},
@@ -29,14 +30,11 @@ pub(crate) use self::{
     cookie::{COOKIE_LEN, CookieSecrets},
     shares::Share,
 };
-pub(super) use self::{
-    replies::{Replies, Reply},
-    shares::Origin,
-};
 use super::half_open::HalfOpenTable;
 use crate::{
     config::Flood,
     crypto::{self, EntropyError},
+    roster::Origin,
     sealed::profile::MAX_INIT_COST,
 };
 
@@ -186,14 +184,18 @@ impl Gate {
         if table.find(init.id).is_some() {
             return Verdict::Again;
         }
+        // To look for a place takes longer than to look at the budget, which a flood finds empty; nothing is paid without
+        // a place.
+        let share = self.shares.share(&origin);
+        if !self.affords(now, &share, init.cost, validated) {
+            return Verdict::Drop;
+        }
         let admitted = Admitted { from: init.from, origin, validated };
         if !table.has_room(now, &admitted) {
             count(&mut self.stats.refused_by_table);
             return Verdict::Drop;
         }
-        if !self.spend(now, &origin, init.cost, validated) {
-            return Verdict::Drop;
-        }
+        self.pay(now, &share, init.cost, validated);
         Verdict::Read(admitted)
     }
 
@@ -210,35 +212,44 @@ impl Gate {
     /// Takes Diffie-Hellman operations out of the budget, if it and the address's share allow it: for what costs some
     /// beyond the INIT.
     pub(super) fn charge(&mut self, now: Instant, from: SocketAddr, cost: u32, validated: bool) -> bool {
-        self.spend(now, &Origin::of(from, &self.proxies), cost, validated)
+        let share = self.shares.share(&Origin::of(from, &self.proxies));
+        let affords = self.affords(now, &share, cost, validated);
+        if affords {
+            self.pay(now, &share, cost, validated);
+        }
+        affords
     }
 
-    /// Only what an address that shows that it receives causes counts in its prefix's share: nobody can use up another's.
-    fn spend(&mut self, now: Instant, origin: &Origin, cost: u32, validated: bool) -> bool {
+    fn affords(&mut self, now: Instant, share: &Share, cost: u32, validated: bool) -> bool {
         let now = self.nanos(now);
-        let share = self.shares.share(origin);
         let cost = worth(cost, self.dh_per_second);
         let longest = worth(MAX_INIT_COST, self.dh_per_second);
-        let claim = if validated { self.shares.claim(now, &share, cost, longest) } else { Claim::Over };
+        let claim = if validated { self.shares.claim(now, share, cost, longest) } else { Claim::Over };
         let most = match claim {
             Claim::Over => FOR_ALL,
             Claim::Fair => FOR_FAIR,
             Claim::First => SECOND,
         };
-        if !self.dh.allows(now, cost, most) {
+        let affords = self.dh.allows(now, cost, most);
+        if !affords {
             let by_share = validated && claim == Claim::Over;
             count(if by_share {
                 &mut self.stats.refused_by_share
             } else {
                 &mut self.stats.refused_by_budget
             });
-            return false;
         }
+        affords
+    }
+
+    /// Only what an address that shows that it receives causes counts in its prefix's share: nobody can use up another's.
+    fn pay(&mut self, now: Instant, share: &Share, cost: u32, validated: bool) {
+        let now = self.nanos(now);
+        let cost = worth(cost, self.dh_per_second);
         self.dh.take(now, cost, SECOND);
         if validated {
-            self.shares.take(now, &share, cost, longest);
+            self.shares.take(now, share, cost, worth(MAX_INIT_COST, self.dh_per_second));
         }
-        true
     }
 
     pub(super) fn stats<S>(&self, table: &HalfOpenTable<S>) -> FloodStats {

@@ -2,10 +2,11 @@
 //! A prefix has a place in each of two rows, at a hash under a key of ours, and the less used of the two counts: a
 //! stranger who shares one place with a flood does not suffer for it. PROTOCOL.md, "Flood defence".
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::tokens::{Nanos, SECOND, Tokens};
-use crate::crypto::{self, Secret};
+use crate::{
+    crypto::{self, Secret},
+    roster::Origin,
+};
 
 const ROWS: usize = 2;
 const PLACES: u16 = 1_024;
@@ -15,37 +16,6 @@ pub(super) const SHARE: u64 = 8;
 /// What a prefix may take before all others, as a divisor; sixteen seconds' worth of it may be taken at once.
 const FIRST: u64 = 512;
 const FIRST_MOST: Nanos = 16 * SECOND;
-
-/// The bytes of an address, an IPv4 address as its form in IPv6.
-pub(super) fn ip16(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    }
-}
-
-/// Who counts as one: an IPv4 /24, an IPv6 /48, or one address and port of a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::sealed::listener) struct Origin {
-    ip: [u8; 16],
-    port: Option<u16>,
-}
-
-impl Origin {
-    /// `proxies` are sorted, and in the form of `IpAddr::to_canonical`.
-    pub(in crate::sealed::listener) fn of(from: SocketAddr, proxies: &[IpAddr]) -> Self {
-        let ip = from.ip().to_canonical();
-        if proxies.binary_search(&ip).is_ok() {
-            return Self { ip: ip16(ip), port: Some(from.port()) };
-        }
-        let keep = if ip.is_ipv4() { 15 } else { 6 };
-        let mut ip = ip16(ip);
-        for byte in ip.iter_mut().skip(keep) {
-            *byte = 0;
-        }
-        Self { ip, port: None }
-    }
-}
 
 /// The places of an origin. Whoever holds one of the sessions counted there keeps it, and gives it back at the end.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,11 +51,11 @@ impl Shares {
     }
 
     pub(super) fn share(&self, origin: &Origin) -> Share {
-        let port = origin.port.map_or([0; 3], |port| {
+        let port = origin.port().map_or([0; 3], |port| {
             let [low, high] = port.to_le_bytes();
             [1, low, high]
         });
-        let [a, b, c, d, ..] = crypto::keyed_hash(self.key.as_bytes(), &[b"prefix", &origin.ip, &port]);
+        let [a, b, c, d, ..] = crypto::keyed_hash(self.key.as_bytes(), &[b"prefix", origin.ip(), &port]);
         Share([[a, b], [c, d]].map(|bytes| u16::from_le_bytes(bytes) % PLACES))
     }
 
@@ -149,6 +119,8 @@ fn first_most(longest: Nanos) -> Nanos {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
     use super::*;
     use crate::sealed::tests::Chance;
 

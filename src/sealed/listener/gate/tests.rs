@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
+    os::Environment,
     sealed::{listener::half_open::Answer, messages::NoiseBytes, tests::Chance},
     wire::frame::CID_LEN,
 };
@@ -18,7 +19,7 @@ struct World {
 }
 
 fn world(flood: &Flood) -> World {
-    let now = Instant::now();
+    let now = Environment::os().now();
     let mut chance = Chance(1);
     let secrets = Arc::new(CookieSecrets::new(now, &mut chance).unwrap());
     let gate = Gate::new(flood, secrets, now, &mut chance).unwrap();
@@ -264,7 +265,7 @@ fn players_behind_a_proxy_are_counted_one_by_one() {
 
 #[test]
 fn without_randomness_there_is_no_gate() {
-    let now = Instant::now();
+    let now = Environment::os().now();
     let mut broken = crypto::testing::BrokenRng;
     assert!(CookieSecrets::new(now, &mut broken).is_err());
     let secrets = Arc::new(CookieSecrets::new(now, &mut Chance(1)).unwrap());
