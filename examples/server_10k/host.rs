@@ -193,12 +193,16 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     let (mut cpu, mut bare_cpu, mut sent, mut echoed) = (0, 0, 0.0, 0.0);
     let (echoes_before, bare_before) = (host.echoes, host.bare.echoes);
     let mut left = args.seconds;
+    let mut datagrams = [0; 2];
     host.serve(&mut players, "reset")?;
     while left > 0 {
         let turn = left.min(TURN) * 1_000;
-        let start = thread_time()?;
+        let (start, before) = (thread_time()?, host.server.stats());
         let answer = numbers(&host.serve(&mut players, &format!("play {turn}"))?);
         cpu += thread_time()? - start;
+        let stats = host.server.stats();
+        datagrams[0] += stats.datagrams_received - before.datagrams_received;
+        datagrams[1] += stats.datagrams_sent - before.datagrams_sent;
         sent += answer.first().copied().unwrap_or_default();
         echoed += answer.get(1).copied().unwrap_or_default();
         let start = thread_time()?;
@@ -222,6 +226,8 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         ("server_cpu_ns_per_echo", per_echo(cpu, echoes).round()),
         ("bare_cpu_ns_per_echo", per_echo(bare_cpu, bare_echoes).round()),
         ("bare_echoes", bare_echoes as f64),
+        ("datagrams_in_per_echo", datagrams[0] as f64 / echoes.max(1) as f64),
+        ("datagrams_out_per_echo", datagrams[1] as f64 / echoes.max(1) as f64),
         ("delay_ticks_p99", delay),
     ];
     if args.json {

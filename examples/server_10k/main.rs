@@ -6,7 +6,7 @@
 //! time are its own. Players are whole sealed endpoints. They share one socket, and each has an address of its own in
 //! 127.0.0.0/8. Linux only, because of how the socket is shared and where the figures are read.
 
-#![expect(clippy::disallowed_methods, reason = "players and their server live in real time")]
+#![expect(clippy::disallowed_methods, reason = "an example runs in real time and waits for it")]
 
 #[cfg(target_os = "linux")]
 mod bare;

@@ -171,15 +171,24 @@ impl Crowd {
         Ok(())
     }
 
+    /// How many messages of all players are due since `start`.
+    fn due(&self, start: Instant) -> u64 {
+        let due = start.elapsed().as_nanos() * self.players.len() as u128 / self.tick.as_nanos().max(1);
+        u64::try_from(due).unwrap_or(u64::MAX)
+    }
+
+    /// Whose message this one is.
+    fn turn(&self, number: u64) -> u32 {
+        u32::try_from(number % self.players.len().max(1) as u64).unwrap_or_default()
+    }
+
     /// Everybody says something every tick, each at a time of its own; `say` says it.
     fn play(&mut self, time: Duration, mut say: impl FnMut(&mut Self, u32)) -> Outcome<()> {
         let start = Instant::now();
-        let count = self.players.len() as f64;
-        let mut said = 0_u64;
+        let mut said = 0;
         while start.elapsed() < time {
-            let due = (start.elapsed().as_secs_f64() / self.tick.as_secs_f64() * count) as u64;
-            while said < due {
-                say(self, (said % self.players.len() as u64) as u32);
+            while said < self.due(start) {
+                say(self, self.turn(said));
                 said += 1;
             }
             self.step()?;
@@ -208,13 +217,10 @@ impl Crowd {
         let mut number = 0;
         let datagrams: Vec<_> = (0..64).map(|number| bare::datagram(number, content)).collect();
         let end = Instant::now() + time;
-        let count = self.players.len() as f64;
         let (mut sent, mut heard, start) = (0_u64, 0_u64, Instant::now());
         while Instant::now() < end {
-            let due = (start.elapsed().as_secs_f64() / self.tick.as_secs_f64() * count) as u64;
-            while sent < due {
-                let index = (sent % self.players.len() as u64) as u32;
-                let _ = self.shared.send(index, self.bare, &datagrams[number % datagrams.len()]);
+            while sent < self.due(start) {
+                let _ = self.shared.send(self.turn(sent), self.bare, &datagrams[number % datagrams.len()]);
                 number += 1;
                 sent += 1;
             }

@@ -20,6 +20,17 @@ const RANGES_BEFORE_PING: usize = 4;
 const FULL: usize = 64;
 
 impl Connection {
+    /// Whether the next call of `transmit` would have nothing to write; then that call is not needed.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let waits = self.send.has_unsent()
+            || self.send.has_resends()
+            || self.acks.is_pending()
+            || self.has_control()
+            || self.full;
+        self.flush &= waits;
+        !waits
+    }
+
     /// Writes the frames of packet `number` into `room`. 0: there is nothing to send now.
     pub(crate) fn transmit(&mut self, now: Instant, number: u64, room: &mut [u8]) -> usize {
         if !self.started {

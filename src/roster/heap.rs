@@ -1,8 +1,10 @@
 //! Which peer is due next: a binary heap in which each peer stands at most once and knows its place, so that a deadline
 //! can be moved or taken out in O(log n). Knows nothing of peers but their index.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// How soon a peer is looked at again whose timer is still due after it ran.
+const AGAIN: Duration = Duration::from_millis(1);
 /// Not in the heap.
 const NOWHERE: u32 = u32::MAX;
 
@@ -24,6 +26,12 @@ impl Deadlines {
     /// The earliest deadline and whose it is.
     pub(crate) fn next(&self) -> Option<(Instant, u32)> {
         self.heap.first().map(|due| (due.at, due.peer))
+    }
+
+    /// Sets when a peer is due that was looked at `now`. What is due still waits for its turn to send, not for the clock,
+    /// and no call must come back to the same peer.
+    pub(crate) fn set_after(&mut self, peer: u32, now: Instant, at: Instant) {
+        self.set(peer, Some(if at > now { at } else { now + AGAIN }));
     }
 
     /// Sets, moves or takes out (`None`) the deadline of a peer.

@@ -146,6 +146,11 @@ impl Roam {
         self.proven
     }
 
+    /// Nothing is to be proven or answered: all that leaves are the session's packets.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.proven && self.moving.is_none()
+    }
+
     /// What an authentic packet says of the path by which it came. Gives the address before, if the path has changed.
     pub(super) fn heed<R: TryCryptoRng + ?Sized>(
         &mut self,

@@ -2,18 +2,19 @@
 //! messages of all peers in turn. Must not know keys, frames or timers; the slot that a message is lent from is not
 //! written while the loan lasts.
 
+mod broadcast;
 mod core;
 mod drain;
 mod peer;
 mod receiving;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{fmt, io, net::SocketAddr, time::Instant};
 
 use self::drain::Drain;
 pub use self::{core::ServerSession, peer::Peer};
 use crate::{
     config::ServerConfig,
-    delivery::{SendOptions, recv::Handle},
+    delivery::recv::Handle,
     endpoint::StartError,
     event::{Event, PeerId},
     os::Environment,
@@ -301,39 +302,6 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     pub fn set_accepting(&mut self, accepting: bool) {
         self.drain = self.drain.take().filter(|_| !accepting);
         self.core.set_accepting(accepting);
-    }
-
-    /// Queues one message for every peer, and gives the number of peers whose queue took it. All queues share one copy of
-    /// the bytes.
-    pub fn broadcast(&mut self, options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
-        let ids = self.core.ids();
-        self.everybody.clear();
-        self.everybody.extend(ids);
-        let everybody = std::mem::take(&mut self.everybody);
-        let taken = self.send_to_each(&everybody, options, bytes);
-        self.everybody = everybody;
-        taken
-    }
-
-    /// Queues one message for each of these peers, and gives the number of those whose queue took it; who is not there any
-    /// more is left out. All queues share one copy of the bytes.
-    pub fn send_to_each(&mut self, peers: &[PeerId], options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
-        let options = options.into();
-        let expires_at = options.expires.and_then(|after| self.environment.now().checked_add(after));
-        let shared: Arc<[u8]> = bytes.into();
-        let mut taken = 0;
-        for &id in peers.iter() {
-            if !self.core.is_open(id) {
-                continue;
-            }
-            let Some(connection) = self.core.connection_mut(id) else { continue };
-            if connection.send_shared(&options, expires_at, &shared).is_ok() {
-                taken += 1;
-                self.stats.messages_sent.count(options.guarantee);
-                add(&mut self.stats.message_bytes_sent, bytes.len());
-            }
-        }
-        taken
     }
 
     /// The next thing that happened to a peer, oldest first. Makes no I/O: call it after `recv` or `maintain`.

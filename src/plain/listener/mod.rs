@@ -305,7 +305,6 @@ impl Listener {
                 peer.connection.deadline().map_or(live, |connection| connection.min(live))
             }
         };
-        // What is due already waits for its turn in the queue of those that may send, not for the clock.
-        self.deadlines.set(id.index, Some(at.max(now)));
+        self.deadlines.set_after(id.index, now, at);
     }
 }

@@ -1,7 +1,7 @@
 //! What happens by the clock alone, and when next, over all peers: only those that are due are looked at.
 //! PROTOCOL.md, "Timers".
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand_core::TryCryptoRng;
 
@@ -10,9 +10,6 @@ use crate::{error::CloseReason, event::PeerId, sealed::Failure};
 
 /// Peers whose timers one call runs at most; the rest is due at once.
 const MAX_DUE: usize = 4_096;
-/// How soon a peer is looked at again whose timer is still due after it ran: what it waits for is its turn to send, and
-/// no call must come back to the same peer.
-const AGAIN: Duration = Duration::from_millis(1);
 
 impl Listener {
     /// When `handle_timeout` next has something to do.
@@ -69,7 +66,6 @@ impl Listener {
                 peer.cids.deadline().map_or(live, |cids| cids.min(live))
             }
         };
-        let at = if at > now { at } else { now + AGAIN };
-        self.deadlines.set(id.index, Some(at));
+        self.deadlines.set_after(id.index, now, at);
     }
 }

@@ -39,7 +39,7 @@ impl Listener {
             match self.transmit_peer(now, rng, id, out) {
                 Ok((0, _)) => self.reschedule(now, id),
                 Ok(sent) => {
-                    self.make_ready(id);
+                    self.sent_one(now, id);
                     return Some(sent);
                 }
                 Err(Failure::Room) => {}
@@ -48,6 +48,13 @@ impl Listener {
             }
         }
         None
+    }
+
+    /// A datagram of this peer leaves. Most have just one to send: they need not be asked again in vain.
+    fn sent_one(&mut self, now: Instant, id: PeerId) {
+        let silent = |peer: &mut Peer| peer.roam.is_at_rest() && peer.connection.is_silent();
+        let silent = self.peers.get_mut(id).is_some_and(silent);
+        if silent { self.reschedule(now, id) } else { self.make_ready(id) }
     }
 
     /// RESP, at most one for each INIT read, and COOKIE; neither is longer than the datagram that it answers.
