@@ -60,10 +60,8 @@ enum Reply {
 #[derive(Debug, Default)]
 struct Control {
     window_due: bool,
-    /// Connection ids that the peer may not have yet.
-    given: Vec<given::Given>,
-    /// The request to go elsewhere.
-    redirect: Option<Box<given::Redirect>>,
+    /// What the peer was given and may not have yet.
+    gifts: given::Gifts,
 }
 
 /// The session of one peer, without its protection.
@@ -192,8 +190,7 @@ impl Connection {
         self.control.window_due = false;
         self.probes = 0;
         self.replies.clear();
-        self.control.given.clear();
-        self.control.redirect = None;
+        self.control.gifts.clear();
         self.unanswered = None;
         self.last_ack_ping = None;
         undelivered

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, MAX_REPLIES, Reply, given};
+use super::{Connection, MAX_REPLIES, Reply};
 use crate::{
     delivery::{
         recovery::{Content, Fate},
@@ -134,8 +134,8 @@ impl Connection {
                 (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
                 (Content::Ack { largest }, Fate::Acked) => acks.forget_up_to(largest),
                 (Content::Window, Fate::Lost) => control.window_due = true,
-                (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
-                (Content::Redirect, fate) => given::on_redirect_fate(&mut control.redirect, fate),
+                (Content::NewCid { sequence }, fate) => control.gifts.on_cid_fate(sequence, fate),
+                (Content::Redirect, fate) => control.gifts.on_redirect_fate(fate),
                 (Content::Probe { size }, Fate::Acked) => mtu.on_probe_acked(size),
                 (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, Control, given, mtu::Mtu};
+use super::{Connection, Control, mtu::Mtu};
 use crate::delivery::{
     recovery::{Carrier, Content, Fate},
     resend::SMALL,
@@ -111,8 +111,8 @@ fn give_back(
     match (content, fate) {
         (Content::Part { .. } | Content::Skip { .. }, _) => send.on_fate(content, fate, carrier),
         (Content::Window, Fate::Lost) => control.window_due = true,
-        (Content::NewCid { sequence }, fate) => given::on_fate(&mut control.given, sequence, fate),
-        (Content::Redirect, fate) => given::on_redirect_fate(&mut control.redirect, fate),
+        (Content::NewCid { sequence }, fate) => control.gifts.on_cid_fate(sequence, fate),
+        (Content::Redirect, fate) => control.gifts.on_redirect_fate(fate),
         (Content::Probe { size }, Fate::Lost) => mtu.on_probe_lost(size),
         _ => {}
     }

@@ -7,22 +7,20 @@ mod core;
 mod drain;
 mod peer;
 mod receiving;
+mod start;
 
 use std::{fmt, io, net::SocketAddr, time::Instant};
 
 use self::drain::Drain;
 pub use self::{core::ServerSession, peer::Peer};
 use crate::{
-    config::ServerConfig,
     delivery::recv::Handle,
-    endpoint::StartError,
     event::{Event, PeerId},
     os::Environment,
     plain,
-    sealed::{Credentials, FloodStats, Listener},
+    sealed::Listener,
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::{Stats, add},
-    ticket::{Admission, Ticket, TicketError, TicketKeys},
 };
 
 /// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
@@ -109,150 +107,7 @@ pub type SealedServer<A> = Server<A, Listener>;
 /// A server whose sessions are neither encrypted nor authenticated, for plain [`Endpoint`](crate::Endpoint)s.
 pub type PlainServer<A> = Server<A, plain::Listener>;
 
-impl<A: AddressedUdp> SealedServer<A> {
-    /// What strangers were refused so far.
-    #[must_use]
-    pub fn flood_stats(&self) -> FloodStats {
-        self.core.flood_stats()
-    }
-
-    /// Makes a server; see [`Credentials`] for the profiles, of which it takes those that answer.
-    ///
-    /// # Errors
-    /// - [`StartError::Config`]: a field of `config` is out of range.
-    /// - [`StartError::Role`]: the credentials are those of a client.
-    /// - [`StartError::Socket`]: the socket could not be made ready.
-    /// - [`StartError::Entropy`]: the operating system gave no randomness.
-    pub fn new(socket: A, credentials: Credentials, config: ServerConfig) -> Result<Self, StartError> {
-        Self::make(socket, credentials, config, Environment::os())
-    }
-
-    /// [`new`](Self::new) with a clock and randomness of the caller's, for tests.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    #[cfg(feature = "sim")]
-    pub fn with_environment(
-        socket: A,
-        credentials: Credentials,
-        config: ServerConfig,
-        environment: Environment,
-    ) -> Result<Self, StartError> {
-        Self::make(socket, credentials, config, environment)
-    }
-
-    fn make(
-        socket: A,
-        credentials: Credentials,
-        config: ServerConfig,
-        mut environment: Environment,
-    ) -> Result<Self, StartError> {
-        let now = environment.now();
-        let sizes = Sizes::of(&config);
-        let core = Listener::new(credentials, config, now, &mut environment)?;
-        Self::assemble(socket, core, environment, sizes, true)
-    }
-
-    /// Checks the ticket of a player that asks, as [`Event::Join`] brought it: whether our backend sealed it, for this
-    /// server, application, profile and route, for whoever holds the key that this player has proven. Then
-    /// [`accept`](Self::accept) or [`kick`](Self::kick). `unix_now` is in seconds since 1970; `is_revoked` is asked last,
-    /// about the id of a ticket that is good else.
-    ///
-    /// # Errors
-    /// As [`TicketKeys::check`].
-    pub fn admission(
-        &self,
-        id: PeerId,
-        ticket: &[u8],
-        keys: &TicketKeys,
-        unix_now: u64,
-        is_revoked: impl FnOnce(&[u8; 16]) -> bool,
-    ) -> Result<Admission, TicketError> {
-        self.core.admission(id, ticket, keys, unix_now, is_revoked)
-    }
-
-    /// Asks a player to go to another server; it gets [`Event::Redirected`] with this ticket, which should name that
-    /// server's address. Sent until it has arrived, once in a session. The session goes on: the player ends it when it
-    /// has got in there, and who stays is ended by [`drain`](Self::drain) or [`kick`](Self::kick).
-    ///
-    /// `false`: there is no such peer, it was redirected before, or its datagrams are too small for the ticket.
-    pub fn redirect(&mut self, id: PeerId, ticket: &Ticket) -> bool {
-        self.core.is_open(id)
-            && self.core.connection_mut(id).is_some_and(|connection| connection.redirect(ticket.as_bytes()))
-    }
-}
-
-impl<A: AddressedUdp> PlainServer<A> {
-    /// Makes a server whose datagrams are neither encrypted nor authenticated; a checksum seeded by the app id keeps
-    /// strays and corruption out, and nothing keeps attackers out. A peer that asks has no key and no ticket. Of
-    /// [`Flood`](crate::Flood) the bounds on half-open entries and sessions count.
-    ///
-    /// # Errors
-    /// - [`StartError::Config`]: a field of `config` is out of range, or there is a route or a worker.
-    /// - [`StartError::Socket`]: the socket could not be made ready.
-    pub fn plain(socket: A, config: ServerConfig) -> Result<Self, StartError> {
-        Self::make_plain(socket, config, Environment::os())
-    }
-
-    /// [`plain`](Self::plain) with a clock and randomness of the caller's, for tests.
-    ///
-    /// # Errors
-    /// As [`plain`](Self::plain).
-    #[cfg(feature = "sim")]
-    pub fn plain_with_environment(
-        socket: A,
-        config: ServerConfig,
-        environment: Environment,
-    ) -> Result<Self, StartError> {
-        Self::make_plain(socket, config, environment)
-    }
-
-    fn make_plain(socket: A, config: ServerConfig, environment: Environment) -> Result<Self, StartError> {
-        let sizes = Sizes::of(&config);
-        let core = plain::Listener::new(config)?;
-        Self::assemble(socket, core, environment, sizes, false)
-    }
-}
-
-/// What the shell needs to know of the configuration.
-struct Sizes {
-    largest: usize,
-    reads_per_call: usize,
-}
-
-impl Sizes {
-    fn of(config: &ServerConfig) -> Self {
-        let largest = usize::from(config.session.max_datagram_bytes);
-        Self { largest, reads_per_call: config.reads_per_call }
-    }
-}
-
 impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
-    fn assemble(
-        mut socket: A,
-        core: L,
-        environment: Environment,
-        sizes: Sizes,
-        sealed: bool,
-    ) -> Result<Self, StartError> {
-        socket.prepare().map_err(StartError::Socket)?;
-        Ok(Self {
-            socket,
-            core,
-            environment,
-            incoming: RecvBatch::new(sizes.largest),
-            outgoing: SendBatch::new(sizes.largest),
-            lent: None,
-            current: None,
-            taken: 0,
-            beyond_share: 0,
-            everybody: Vec::new(),
-            reads_per_call: sizes.reads_per_call,
-            drain: None,
-            stats: Stats { sealed, ..Stats::default() },
-        })
-    }
-
     /// Peers with a session, and those that ask for one.
     #[must_use]
     pub fn len(&self) -> usize {
