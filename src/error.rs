@@ -173,6 +173,8 @@ pub(crate) enum Dropped {
     Handshake,
     /// Our own handshake message came back.
     Reflected,
+    /// One of many peers sent more than its share of what one round reads.
+    Share,
 }
 
 /// An authenticated peer broke the protocol. PROTOCOL.md, "Violations".

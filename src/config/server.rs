@@ -43,6 +43,9 @@ pub struct ServerConfig {
     pub accept_timeout: Duration,
     /// Datagrams that one round of `recv` reads. 64 to 1,000,000. Default 16,384.
     pub reads_per_call: usize,
+    /// Datagrams of one peer that one round of `recv` opens; more are dropped, as a full network would, and counted in
+    /// [`Drops::share`](crate::Drops::share). 16 to 1,000,000. Default 512.
+    pub reads_per_peer: u32,
 }
 
 impl Default for ServerConfig {
@@ -55,6 +58,7 @@ impl Default for ServerConfig {
             max_asking: MAX_ASKING,
             accept_timeout: Duration::from_secs(3),
             reads_per_call: 16_384,
+            reads_per_peer: 512,
         }
     }
 }
@@ -78,6 +82,7 @@ impl ServerConfig {
         range("max_asking", self.max_asking as u64, 1, MAX_ASKING as u64)?;
         let wait = u64::try_from(self.accept_timeout.as_millis()).unwrap_or(u64::MAX);
         range("accept_timeout", wait, 100, 5_000)?;
-        range("reads_per_call", self.reads_per_call as u64, 64, 1_000_000)
+        range("reads_per_call", self.reads_per_call as u64, 64, 1_000_000)?;
+        range("reads_per_peer", self.reads_per_peer.into(), 16, 1_000_000)
     }
 }

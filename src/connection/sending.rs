@@ -1,7 +1,7 @@
 //! The connection's doors for messages out: each hands on to the sending half. Knows no clock; whoever sends says when
 //! the life of a message ends.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::Connection;
 use crate::{
@@ -21,6 +21,15 @@ impl Connection {
         bytes: &[u8],
     ) -> Result<MessageId, SendError> {
         self.send.send(options, expires_at, bytes)
+    }
+
+    pub(crate) fn send_shared(
+        &mut self,
+        options: &SendOptions,
+        expires_at: Option<Instant>,
+        bytes: &Arc<[u8]>,
+    ) -> Result<MessageId, SendError> {
+        self.send.send_shared(options, expires_at, bytes)
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {

@@ -1,7 +1,7 @@
 //! Messages in: what a lane's queue admits, what gives way to a newer message, and the message that is built in place.
 //! Knows nothing of packets. A refused call leaves everything as it was. PROTOCOL.md, "Numbering".
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Guarantee, MessageId, expiry,
@@ -9,6 +9,7 @@ use super::{
     notices::Outcome,
     options::{LanePolicy, SendOptions},
     outgoing::{Extras, Outgoing, charge},
+    payload::Payload,
     ranges::Ranges,
     send::{HEAD_GUESS, SendQueue},
     send_lane::{Entry, SendLane},
@@ -94,7 +95,22 @@ impl SendQueue {
         self.admit(at, options, bytes.len())?;
         let mut buffer = self.slab.buffer();
         buffer.extend_from_slice(bytes);
-        Ok(self.queue(at, options, expires_at, buffer))
+        Ok(self.queue(at, options, expires_at, Payload::Own(buffer)))
+    }
+
+    /// Queues bytes that other queues hold too as one message.
+    pub(crate) fn send_shared(
+        &mut self,
+        options: &SendOptions,
+        expires_at: Option<Instant>,
+        bytes: &Arc<[u8]>,
+    ) -> Result<MessageId, SendError> {
+        if !self.building.is_empty() {
+            return Err(SendError::Unsent { len: self.building.len() });
+        }
+        let at = self.lane_at(options.lane.0);
+        self.admit(at, options, bytes.len())?;
+        Ok(self.queue(at, options, expires_at, Payload::Shared(Arc::clone(bytes))))
     }
 
     /// Appends to the message that is being built; a failed call appends nothing.
@@ -128,7 +144,7 @@ impl SendQueue {
         let at = self.lane_at(options.lane.0);
         self.admit(at, options, self.building.len())?;
         let buffer = std::mem::take(&mut self.building);
-        Ok(self.queue(at, options, expires_at, buffer))
+        Ok(self.queue(at, options, expires_at, Payload::Own(buffer)))
     }
 
     fn queue(
@@ -136,7 +152,7 @@ impl SendQueue {
         at: usize,
         options: &SendOptions,
         expires_at: Option<Instant>,
-        bytes: Vec<u8>,
+        bytes: Payload,
     ) -> MessageId {
         let id = self.next_id;
         self.next_id += 1;
@@ -225,7 +241,7 @@ fn outgoing(
     (id, at, tag): (u64, usize, u64),
     options: &SendOptions,
     extras: Option<Box<Extras>>,
-    bytes: Vec<u8>,
+    bytes: Payload,
 ) -> Outgoing {
     Outgoing {
         id,

@@ -14,6 +14,7 @@ pub(crate) mod outgoing;
 pub(crate) mod pack;
 pub(crate) mod parity;
 mod path;
+mod payload;
 pub(crate) mod ranges;
 pub(crate) mod rate;
 pub(crate) mod recovery;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Guarantee, on_demand::Empty, parity::Cut, ranges::Ranges, resend::Repeat};
+use super::{Guarantee, on_demand::Empty, parity::Cut, payload::Payload, ranges::Ranges, resend::Repeat};
 use crate::{config::MESSAGE_OVERHEAD, wire::message::Numbers};
 
 /// Buffers kept for reuse, at most this many and this many bytes in all; larger single ones are given back at once.
@@ -31,7 +31,7 @@ pub(crate) struct Outgoing {
     pub(crate) numbers: Option<Numbers>,
     /// Names a fragmented `None` or `Order` on the wire.
     pub(crate) wire_id: Option<u64>,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Payload,
     /// How much of it was packed for the first time.
     pub(crate) packed: usize,
     /// Parts to be sent again.
@@ -287,7 +287,9 @@ impl Slab {
         self.bytes = self.bytes.saturating_sub(charge(bytes.len()));
         self.messages -= 1;
         self.free.push(slot);
-        self.recycle(bytes);
+        if let Payload::Own(buffer) = bytes {
+            self.recycle(buffer);
+        }
         if (1..=POOL_RANGES).contains(&acked.capacity()) && self.ranges.len() < POOL_RANGES {
             acked.clear();
             self.ranges.push(acked);

@@ -50,6 +50,8 @@ pub(crate) trait ServerCore {
     /// Everything of an ended session was yielded.
     fn finish(&mut self, id: PeerId);
     fn set_accepting(&mut self, accepting: bool);
+    /// A round of reading is over: everybody has its whole share again.
+    fn begin_round(&mut self) {}
     /// Lets partly filled datagrams of everybody who was touched leave.
     fn flush_all(&mut self);
     fn len(&self) -> usize;
@@ -168,6 +170,10 @@ macro_rules! server_core {
 server_core!(plain::Listener, {});
 
 server_core!(sealed::Listener, {
+    fn begin_round(&mut self) {
+        Self::begin_round(self);
+    }
+
     fn take_stray(&mut self) -> bool {
         Self::take_stray(self)
     }

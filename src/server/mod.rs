@@ -7,7 +7,7 @@ mod drain;
 mod peer;
 mod receiving;
 
-use std::{fmt, io, net::SocketAddr, time::Instant};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use self::drain::Drain;
 pub use self::{core::ServerSession, peer::Peer};
@@ -91,8 +91,11 @@ pub struct Server<A, L = Listener> {
     lent: Option<(PeerId, Handle)>,
     /// The peer of the datagram taken last: all that became ready with it is yielded before the next one is taken.
     current: Option<PeerId>,
-    /// Datagrams taken in this round of `recv`.
+    /// Datagrams taken in this round of `recv`, and those among them that were more than their peers' shares.
     taken: usize,
+    beyond_share: usize,
+    /// Names of peers, while a broadcast lasts.
+    everybody: Vec<PeerId>,
     reads_per_call: usize,
     /// The server goes out of service.
     drain: Option<Drain>,
@@ -241,6 +244,8 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             lent: None,
             current: None,
             taken: 0,
+            beyond_share: 0,
+            everybody: Vec::new(),
             reads_per_call: sizes.reads_per_call,
             drain: None,
             stats: Stats { sealed, ..Stats::default() },
@@ -298,14 +303,35 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         self.core.set_accepting(accepting);
     }
 
-    /// Queues one message for every peer. Gives the number of peers whose queue took it.
+    /// Queues one message for every peer, and gives the number of peers whose queue took it. All queues share one copy of
+    /// the bytes.
     pub fn broadcast(&mut self, options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
+        let ids = self.core.ids();
+        self.everybody.clear();
+        self.everybody.extend(ids);
+        let everybody = std::mem::take(&mut self.everybody);
+        let taken = self.send_to_each(&everybody, options, bytes);
+        self.everybody = everybody;
+        taken
+    }
+
+    /// Queues one message for each of these peers, and gives the number of those whose queue took it; who is not there any
+    /// more is left out. All queues share one copy of the bytes.
+    pub fn send_to_each(&mut self, peers: &[PeerId], options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
         let options = options.into();
-        let ids: Vec<_> = self.peers().collect();
+        let expires_at = options.expires.and_then(|after| self.environment.now().checked_add(after));
+        let shared: Arc<[u8]> = bytes.into();
         let mut taken = 0;
-        for id in ids {
-            let sent = self.peer(id).map(|mut peer| peer.send_payload(options, bytes));
-            taken += usize::from(matches!(sent, Some(Ok(_))));
+        for &id in peers.iter() {
+            if !self.core.is_open(id) {
+                continue;
+            }
+            let Some(connection) = self.core.connection_mut(id) else { continue };
+            if connection.send_shared(&options, expires_at, &shared).is_ok() {
+                taken += 1;
+                self.stats.messages_sent.count(options.guarantee);
+                add(&mut self.stats.message_bytes_sent, bytes.len());
+            }
         }
         taken
     }

@@ -18,6 +18,8 @@ use crate::{
 
 /// Failures of the socket after which one round stops reading.
 const MAX_FAILURES: usize = 16;
+/// A round reads at most so many times `reads_per_call` when most of it is beyond somebody's share.
+const FORBEARANCE: usize = 4;
 /// How soon `maintain` wants to be called again when the socket would not take a datagram.
 pub(super) const RETRY: Duration = Duration::from_millis(1);
 
@@ -45,7 +47,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
                 self.current = None;
             }
             let now = *clock.get_or_insert_with(|| self.environment.now());
-            if self.taken >= self.reads_per_call {
+            if self.round_is_over() {
                 break;
             }
             if self.take_datagram(now) {
@@ -63,11 +65,19 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
                 }
             }
         }
-        self.taken = 0;
+        (self.taken, self.beyond_share) = (0, 0);
+        self.core.begin_round();
         let now = clock.unwrap_or_else(|| self.environment.now());
         self.run_timers(now);
         self.flush_and_transmit(now);
         None
+    }
+
+    /// What is dropped unread because its sender has had its share costs little, and hardly counts: so the others are
+    /// read in the same call.
+    fn round_is_over(&self) -> bool {
+        self.taken - self.beyond_share >= self.reads_per_call
+            || self.taken / FORBEARANCE >= self.reads_per_call
     }
 
     /// Hands the next datagram of the batch to the core; `false` if there is none.
@@ -79,8 +89,10 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         if arrival.too_long || arrival.datagram.is_empty() {
             self.stats.drops.count(Dropped::Length);
         } else {
+            let before = self.core.drops().share;
             self.current =
                 self.core.handle_datagram(now, &mut self.environment, arrival.from, arrival.datagram);
+            self.beyond_share += usize::from(self.core.drops().share != before);
             if self.core.take_stray() {
                 self.socket.misdirected(arrival.datagram, arrival.from);
             }

@@ -196,6 +196,8 @@ pub struct Drops {
     pub handshake: u64,
     /// A handshake message of this endpoint that came back.
     pub reflected: u64,
+    /// Only at a server: beyond what one round reads of one peer.
+    pub share: u64,
 }
 
 impl Drops {
@@ -209,13 +211,14 @@ impl Drops {
                 Dropped::Epoch => &mut self.epoch,
                 Dropped::Handshake => &mut self.handshake,
                 Dropped::Reflected => &mut self.reflected,
+                Dropped::Share => &mut self.share,
             },
             1,
         );
     }
 
     fn each(&mut self, other: &Self, change: fn(u64, u64) -> u64) {
-        let Self { length, unopened, duplicate, too_old, epoch, handshake, reflected } = other;
+        let Self { length, unopened, duplicate, too_old, epoch, handshake, reflected, share } = other;
         for (own, other) in [
             (&mut self.length, length),
             (&mut self.unopened, unopened),
@@ -224,6 +227,7 @@ impl Drops {
             (&mut self.epoch, epoch),
             (&mut self.handshake, handshake),
             (&mut self.reflected, reflected),
+            (&mut self.share, share),
         ] {
             *own = change(*own, *other);
         }
@@ -250,6 +254,7 @@ impl Drops {
             self.epoch,
             self.handshake,
             self.reflected,
+            self.share,
         ];
         all.iter().fold(0, |sum, &each| sum.saturating_add(each))
     }

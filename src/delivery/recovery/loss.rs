@@ -150,10 +150,13 @@ impl SentPackets {
         // What is repeated by turns rides in datagrams that leave anyway; when none does, a probe must carry it.
         let waiting = self.eliciting_in_flight > 0 || self.owed;
         let last = self.last_eliciting.filter(|_| waiting)?;
-        // Where packets are lost the peer acknowledges each at once: the end of a burst need not wait for more.
+        let pto = self.pto();
+        // Where packets are lost the peer acknowledges each at once: the end of a burst need not wait for more. On a short
+        // path that would win nothing, and a peer that is held up would seem to lose packets.
         let hasty = self.probes == 0 && self.expects_haste(last);
-        let held = if hasty { self.ack_delay } else { Duration::ZERO };
-        Some(last + self.pto().saturating_sub(held))
+        let wait =
+            if hasty { pto.saturating_sub(self.ack_delay).max(pto.min(self.ack_delay * 2)) } else { pto };
+        Some(last + wait)
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).

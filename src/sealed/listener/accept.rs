@@ -83,6 +83,7 @@ impl Listener {
             cids: Cids::new(cid),
             standing: Standing::Asks { until },
             strangers: Bucket::new(super::STRANGERS_PER_SECOND, now),
+            reads: (self.round, 0),
             is_ready: false,
             is_touched: false,
             is_noted: false,
@@ -103,6 +104,11 @@ impl Listener {
         let (key, handshake_hash) = (peer.live.peer, Some(peer.live.channel.hash));
         let reference = messages::reference(&peer.live.init);
         if let Some(key) = key {
+            // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
+            self.half_open.erase(|stage| match stage {
+                Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
+                Stage::AwaitsFin(_) => false,
+            });
             // The same key again is the same peer in a new session.
             if let Some(old) = self.by_key.insert(*key.as_bytes(), id) {
                 self.say_close(old, CODE_REPLACED, &reference);

@@ -121,6 +121,11 @@ impl Listener {
         let Stage::AwaitsPacket(agreed) = &mut entry.stage else {
             return self.handle_fin(now, cid, prefix, packet);
         };
+        // Whoever has seen the id must not make us open without end.
+        if !entry.reads.allows(now) {
+            return Err(Dropped::Unopened);
+        }
+        entry.reads.note();
         let (number, _) = open_packet(&mut agreed.channel.open, now, NO_EPOCH, prefix, packet)?;
         let proven = entry.proves(from);
         self.confirmed(now, rng, (from, proven), (number, cid), packet)

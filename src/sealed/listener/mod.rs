@@ -59,6 +59,8 @@ pub struct Listener {
     peers: Peers,
     by_key: BTreeMap<[u8; 32], PeerId>,
     asking: usize,
+    /// Counts rounds of reading: in each of them every peer has a share.
+    round: u32,
     deadlines: Deadlines,
     /// Peers that may have something to send, each once.
     ready: VecDeque<PeerId>,
@@ -105,6 +107,7 @@ impl Listener {
             peers: Peers::default(),
             by_key: BTreeMap::new(),
             asking: 0,
+            round: 0,
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
             touched: Vec::new(),
@@ -230,6 +233,11 @@ impl Listener {
             peer.is_noted = true;
             self.noted.push_back(id);
         }
+    }
+
+    /// Everybody may be read as much as the configuration says once more.
+    pub(crate) fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
     }
 
     /// Lets partly filled datagrams of everybody who was touched leave.

@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) share: Option<Share>,
     /// Datagrams from elsewhere that its ids may cause to be opened.
     pub(super) strangers: Bucket,
+    /// The round of reading in which it was heard last, and how many of its datagrams were opened in it.
+    pub(super) reads: (u32, u32),
     /// Stands in the queue of those that may have something to send.
     pub(super) is_ready: bool,
     /// Stands in the queue of those whose partly filled datagrams leave at the next flush.

@@ -85,6 +85,12 @@ impl Listener {
         packet: &mut [u8],
     ) -> Result<(u64, bool), Dropped> {
         let peer = self.peers.get_mut(id).ok_or(Dropped::Unopened)?;
+        // Whoever sends more than its share must not keep the others waiting. PROTOCOL.md, "Server".
+        let (round, reads) = peer.reads;
+        let reads = if round == self.round { reads } else { 0 };
+        if reads >= self.server.reads_per_peer {
+            return Err(Dropped::Share);
+        }
         // Strangers who saw an id must not use up the session's failures. PROTOCOL.md, "Limits".
         if from != peer.roam.address() && !peer.strangers.take(now, 1) {
             return Err(Dropped::Unopened);
@@ -92,6 +98,8 @@ impl Listener {
         let keep = Self::keep(&peer.connection);
         let opened = open_packet(&mut peer.live.channel.open, now, keep, prefix, packet);
         match opened {
+            // Only what is authentic counts: strangers cannot use up somebody's share.
+            Ok(_) => peer.reads = (self.round, reads + 1),
             Err(Dropped::Unopened) => {
                 peer.live.failures = peer.live.failures.saturating_add(1);
                 if peer.live.failures >= self.config.aead_failure_limit {

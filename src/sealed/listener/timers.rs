@@ -1,7 +1,7 @@
 //! What happens by the clock alone, and when next, over all peers: only those that are due are looked at.
 //! PROTOCOL.md, "Timers".
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_core::TryCryptoRng;
 
@@ -10,6 +10,9 @@ use crate::{error::CloseReason, event::PeerId, sealed::Failure};
 
 /// Peers whose timers one call runs at most; the rest is due at once.
 const MAX_DUE: usize = 4_096;
+/// How soon a peer is looked at again whose timer is still due after it ran: what it waits for is its turn to send, and
+/// no call must come back to the same peer.
+const AGAIN: Duration = Duration::from_millis(1);
 
 impl Listener {
     /// When `handle_timeout` next has something to do.
@@ -66,7 +69,7 @@ impl Listener {
                 peer.cids.deadline().map_or(live, |cids| cids.min(live))
             }
         };
-        // What is due already waits for its turn in the queue of those that may send, not for the clock.
-        self.deadlines.set(id.index, Some(at.max(now)));
+        let at = if at > now { at } else { now + AGAIN };
+        self.deadlines.set(id.index, Some(at));
     }
 }
