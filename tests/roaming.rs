@@ -13,7 +13,7 @@ use std::{
 
 use host::{Scene, home, port};
 use sealgram::{
-    Config, Event, Guarantee, ServerConfig,
+    Config, Event, Guarantee, SealedEndpoint, ServerConfig, Unconnected,
     sim::{Jitter, Link, Nat, Verdict},
 };
 
@@ -356,4 +356,39 @@ fn a_session_whose_answers_went_to_two_addresses_must_prove_where_it_is_before_i
     scene.run(Duration::from_secs(1));
     assert_eq!(heard(&scene, 0), (0..20).collect::<Vec<_>>());
     assert_eq!(moves(&scene), []);
+}
+
+#[test]
+fn a_client_does_not_follow_its_server_wherever_copies_come_from() {
+    let mut scene = Scene::new(15, link(), &ServerConfig::default());
+    scene.host.echoes = true;
+    let socket = Unconnected::new(scene.net.socket(home(0)));
+    let environment = common::environment(&scene.net, home(0));
+    let credentials = scene.credentials(0);
+    let endpoint = SealedEndpoint::with_environment(socket, credentials, Config::default(), environment);
+    let mut client = common::End::new(endpoint.unwrap());
+    client.endpoint.set_addresses(&[port()]).unwrap();
+    client.endpoint.connect().unwrap();
+    let (net, mut copied) = (scene.net.clone(), 0);
+    scene.net.tap(move |datagram| {
+        assert_ne!(datagram.to, attacker());
+        if datagram.from == port() {
+            copied += 1;
+            if copied > 10 && copied % 3 == 0 {
+                net.inject(attacker(), home(0), &datagram.bytes);
+            }
+        }
+        Verdict::Pass
+    });
+    for number in 0..200_u32 {
+        client.endpoint.send_payload(Guarantee::Delivery, &number.to_le_bytes()).unwrap();
+        for _ in 0..10 {
+            scene.host.step();
+            client.step();
+            scene.net.advance(5 * MS);
+        }
+    }
+    assert_eq!(client.endpoint.path(), Some(port()));
+    assert!(client.heard.len() > 190, "{}", client.heard.len());
+    assert!(!client.events.iter().any(|event| matches!(event, Event::PathChanged { .. })));
 }

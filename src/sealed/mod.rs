@@ -1,7 +1,6 @@
 //! One sealed peer without its socket: dials, answers, keeps one live session and replaces it when the same peer comes
-//! again. Knows nothing of messages inside packets and nothing of addresses: a socket without addresses cannot prove
-//! any, so there are no cookies of ours and no roaming here. A live session changes only by what was authenticated.
-//! PROTOCOL.md, "Handshake", "Simultaneous open", "Replacement".
+//! again. Knows nothing of messages inside packets; of addresses only `paths`, and only over sockets that have them. A
+//! live session changes only by what was authenticated. PROTOCOL.md, "Handshake", "Simultaneous open", "Replacement".
 
 mod budget;
 mod chance;
