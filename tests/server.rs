@@ -241,3 +241,42 @@ fn a_server_does_not_dial() {
     let server = SealedServer::new(net.socket(port()), credentials, ServerConfig::default());
     assert!(matches!(server, Err(StartError::Role)));
 }
+
+#[test]
+fn a_full_server_lets_its_own_player_come_back_and_turns_away_others() {
+    let mut config = ServerConfig::default();
+    config.flood.max_sessions = 1;
+    let mut scene = Scene::new(13, link(), &config);
+    scene.join(&Config::default());
+    scene.all_join();
+    scene.join(&Config::default());
+    assert!(scene.run_until(Duration::from_secs(2), |scene| scene.players[1].closed.is_some()));
+    assert_eq!(scene.players[1].closed, Some(CloseReason::ClosedByPeer { code: 0xfffc }));
+    for _ in 0..3 {
+        let credentials = scene.credentials(0);
+        scene.players[0] = common::sealed_end(&scene.net, home(0), port(), credentials, &Config::default());
+        scene.players[0].endpoint.connect().unwrap();
+        assert!(scene.run_until(Duration::from_secs(2), |scene| scene.players[0].endpoint.is_connected()));
+        scene.run(Duration::from_millis(200));
+        assert_eq!(scene.host.server.len(), 1);
+    }
+}
+
+#[test]
+fn a_yes_that_comes_late_to_an_earlier_join_does_not_undo_a_later_one() {
+    let mut scene = Scene::new(14, link(), &ServerConfig::default());
+    scene.host.admits = false;
+    scene.join(&Config::default());
+    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.events.len() == 1));
+    let credentials = scene.credentials(0);
+    scene.players[0] = common::sealed_end(&scene.net, home(0), port(), credentials, &Config::default());
+    scene.players[0].endpoint.connect().unwrap();
+    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.events.len() == 2));
+    let (earlier, later) = (scene.host.events[0].0, scene.host.events[1].0);
+    assert!(scene.host.server.accept(later));
+    assert!(!scene.host.server.accept(earlier));
+    scene.all_join();
+    scene.run(Duration::from_secs(2));
+    assert!(scene.players[0].endpoint.is_connected());
+    assert_eq!((scene.host.server.len(), scene.host.counts()), (1, (1, 0)));
+}

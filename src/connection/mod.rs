@@ -301,6 +301,11 @@ impl Connection {
         (!messages.is_empty()).then(|| (messages, self.send.max_len(Guarantee::Delivery)))
     }
 
+    /// The peer lives, as the room above knows.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.last_received = Some(now);
+    }
+
     /// Queues a PING.
     pub(crate) fn ping(&mut self, _now: Instant) {
         self.ping = true;

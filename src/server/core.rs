@@ -67,6 +67,10 @@ pub(crate) trait ServerCore {
     fn take_stray(&mut self) -> bool {
         false
     }
+    /// Whether so many answers to newcomers wait that they have to leave before more is read.
+    fn is_pressed(&self) -> bool {
+        false
+    }
     // What only a sealed session has.
     fn peer_key(&self, _id: PeerId) -> Option<PublicKey> {
         None
@@ -170,6 +174,10 @@ macro_rules! server_core {
 server_core!(plain::Listener, {});
 
 server_core!(sealed::Listener, {
+    fn is_pressed(&self) -> bool {
+        Self::is_pressed(self)
+    }
+
     fn begin_round(&mut self) {
         Self::begin_round(self);
     }

@@ -96,6 +96,9 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             if self.core.take_stray() {
                 self.socket.misdirected(arrival.datagram, arrival.from);
             }
+            if self.core.is_pressed() {
+                self.transmit(now);
+            }
         }
         true
     }

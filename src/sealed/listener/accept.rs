@@ -6,8 +6,9 @@ use std::{net::SocketAddr, time::Instant};
 use rand_core::TryCryptoRng;
 
 use super::{
-    CODE_VIOLATION, FIRST_OWN_CODE, Listener,
+    CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES,
     cids::{Cid, Cids},
+    gate::Share,
     peer::{Peer, Standing},
     receive::frames,
 };
@@ -43,43 +44,49 @@ impl Listener {
         if self.asking >= self.server.max_asking {
             return Err(Dropped::Handshake);
         }
-        let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
-        let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
-        let agreed = *agreed;
-        let key = agreed.peer;
-        let negotiated = agreed.negotiated;
-        let mut live =
-            Live::begin(agreed, &self.config, now, rng).map(Box::new).map_err(|_| Dropped::Handshake)?;
-        let Some(share) = self.gate.session_opened(from) else {
-            if proven {
-                let padding = self.config.padding;
-                live.say_close(padding, CODE_FULL, &[], |close| self.closes.push_back((from, close)));
-            }
-            return Err(Dropped::Handshake);
+        let payload = frames(packet);
+        let ticket = confirmation(payload).ok_or(Dropped::Handshake)?.to_vec();
+        let key = match self.half_open.find_cid(&cid).map(|entry| &entry.stage) {
+            Some(Stage::AwaitsPacket(agreed)) => agreed.peer,
+            _ => return Err(Dropped::Unopened),
         };
+        // Who comes back to his own session takes its place, and needs no other.
+        let returns = key.is_some_and(|key| self.by_key.contains_key(key.as_bytes()));
+        let share = self.gate.session_opened(from);
+        if share.is_none() && !returns && !proven {
+            // A copy from elsewhere must not cost the entry of whom it was copied from.
+            return Err(Dropped::Handshake);
+        }
+        let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
+        let (joined, ends) = (entry.number(), entry.ends());
+        let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
+        let negotiated = agreed.negotiated;
+        let Ok(live) = Live::begin(*agreed, &self.config, now, rng) else {
+            return self.give_back(share);
+        };
+        let mut live = Box::new(live);
+        if share.is_none() && !returns {
+            let padding = self.config.padding;
+            live.say_close(padding, CODE_FULL, &[], |close| self.push_close(from, close));
+            return Err(Dropped::Handshake);
+        }
         let bytes = self.server.route.len() + cid.len() + packet.len();
         let Some(roam) = Roam::new(now, rng, (from, proven), bytes) else {
-            self.gate.session_closed(share);
-            return Err(Dropped::Handshake);
+            return self.give_back(share);
         };
         let mut connection = Box::new(Connection::new(&self.config));
         connection.start(now, &negotiated, live.channel.seal.next_number());
-        let payload = frames(packet);
-        let ticket = Frames::new(payload).flatten().find_map(|frame| match frame {
-            Frame::Confirm { ticket, .. } => Some(ticket.to_vec()),
-            _ => None,
-        });
         let at = self.prefix_len() + WORD_LEN;
         if connection.receive(now, number, payload, at).is_err() {
-            self.gate.session_closed(share);
-            return Err(Dropped::Handshake);
+            return self.give_back(share);
         }
-        let until = now + self.server.accept_timeout;
+        let until = (now + self.server.accept_timeout).min(ends);
         let peer = Peer {
             live,
             connection,
             roam,
-            share: Some(share),
+            joined,
+            share,
             cids: Cids::new(cid),
             standing: Standing::Asks { until },
             strangers: Bucket::new(super::STRANGERS_PER_SECOND, now),
@@ -92,28 +99,55 @@ impl Listener {
         self.owners.insert(cid, id);
         self.asking += 1;
         self.reschedule(now, id);
-        self.push_event(id, Event::Join { key, ticket: ticket.unwrap_or_default(), address: from });
+        self.push_event(id, Event::Join { key, ticket, address: from });
         Ok(())
+    }
+
+    /// A join that fails gives its place among the sessions back.
+    fn give_back(&mut self, share: Option<Share>) -> Result<(), Dropped> {
+        if let Some(share) = share {
+            self.gate.session_closed(share);
+        }
+        Err(Dropped::Handshake)
+    }
+
+    fn push_close(&mut self, to: SocketAddr, close: Vec<u8>) {
+        if self.closes.len() < MAX_CLOSES {
+            self.closes.push_back((to, close.into_boxed_slice()));
+        }
     }
 
     /// Lets a peer in that asks. `false` if it does not ask (any more).
     pub(crate) fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.asks()) else { return false };
+        let (key, handshake_hash, joined) = (peer.live.peer, Some(peer.live.channel.hash), peer.joined);
+        let old = key.and_then(|key| self.by_key.get(key.as_bytes()).copied());
+        // The same key again is the same peer in a new session; but a later join is not undone by an earlier one.
+        if old.and_then(|old| self.peers.get(old)).is_some_and(|old| old.joined > joined) {
+            self.remove(id);
+            return false;
+        }
+        let freed = old.and_then(|old| self.peers.get_mut(old)).and_then(|old| old.share.take());
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        let spare = if peer.share.is_some() { freed } else { std::mem::replace(&mut peer.share, freed) };
         peer.standing = Standing::Open;
-        self.asking -= 1;
-        let (key, handshake_hash) = (peer.live.peer, Some(peer.live.channel.hash));
+        peer.connection.hear(now);
         let reference = messages::reference(&peer.live.init);
+        self.asking -= 1;
+        if let Some(spare) = spare {
+            self.gate.session_closed(spare);
+        }
+        if let Some(old) = old {
+            self.say_close(old, CODE_REPLACED, &reference);
+            self.end(now, old, CloseReason::Replaced);
+        }
         if let Some(key) = key {
+            self.by_key.insert(*key.as_bytes(), id);
             // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
             self.half_open.erase(|stage| match stage {
                 Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
                 Stage::AwaitsFin(_) => false,
             });
-            // The same key again is the same peer in a new session.
-            if let Some(old) = self.by_key.insert(*key.as_bytes(), id) {
-                self.say_close(old, CODE_REPLACED, &reference);
-                self.end(now, old, CloseReason::Replaced);
-            }
         }
         self.push_event(id, Event::Connected { peer: key, handshake_hash });
         self.give_cids(now, rng, id);
@@ -165,8 +199,8 @@ impl Listener {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
         let to = peer.roam.address();
         peer.live.say_close(self.config.padding, code, reason, |close| {
-            if peer.roam.pay(to, close.len()) {
-                self.closes.push_back((to, close));
+            if self.closes.len() < MAX_CLOSES && peer.roam.pay(to, close.len()) {
+                self.closes.push_back((to, close.into_boxed_slice()));
             }
         });
     }
@@ -228,4 +262,17 @@ impl Listener {
             peer.connection.give_cid(sequence, retire_below, cid);
         }
     }
+}
+
+/// The ticket of a packet that confirms and does nothing else: whoever was not let in has nothing else to say.
+fn confirmation(payload: &[u8]) -> Option<&[u8]> {
+    let mut ticket = None;
+    for frame in Frames::new(payload) {
+        match frame {
+            Ok(Frame::Confirm { ticket: shown, .. }) if ticket.is_none() => ticket = Some(shown),
+            Ok(Frame::Padding { .. }) => {}
+            _ => return None,
+        }
+    }
+    ticket
 }

@@ -51,6 +51,16 @@ impl<S> Entry<S> {
         self.admitted.validated
     }
 
+    /// Until when it may be confirmed, and what came of that be accepted: an attempt of the client does not live longer.
+    pub(super) fn ends(&self) -> Instant {
+        self.created + ENTRY_LIFE
+    }
+
+    /// Entries are numbered as they come.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Where the first INIT came from.
     pub(super) fn from(&self) -> SocketAddr {
         self.admitted.from

@@ -48,7 +48,8 @@ impl Listener {
             self.stray = true;
             return Err(Dropped::Unopened);
         }
-        if !self.accepting || !self.gate.take_envelope(now) {
+        // Without a place for an answer nothing is paid for.
+        if !self.accepting || self.replies.is_full() || !self.gate.take_envelope(now) {
             return Err(Dropped::Handshake);
         }
         let (route, envelope) = datagram.split_at_mut_checked(route_len).ok_or(Dropped::Length)?;

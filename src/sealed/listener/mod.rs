@@ -44,6 +44,8 @@ use crate::{
 
 /// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
 const MAX_EVENTS: usize = 65_536;
+/// CLOSE packets that wait to be sent; beyond, who goes is not told.
+const MAX_CLOSES: usize = 65_536;
 /// Datagrams a second from other addresses than a session's own that one id may cause to be opened.
 const STRANGERS_PER_SECOND: u32 = 1_000;
 
@@ -70,7 +72,7 @@ pub struct Listener {
     noted: VecDeque<PeerId>,
     replies: Replies,
     /// Sealed CLOSE packets. Their keys are gone already.
-    closes: VecDeque<(SocketAddr, Vec<u8>)>,
+    closes: VecDeque<(SocketAddr, Box<[u8]>)>,
     events: VecDeque<(PeerId, Event)>,
     drops: Drops,
     accepting: bool,
@@ -179,6 +181,11 @@ impl Listener {
             self.noted.pop_front();
         }
         self.events.pop_front()
+    }
+
+    /// Whether so many answers wait that newcomers get none until some have left.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.replies.is_full()
     }
 
     /// Whether the last datagram, which was not changed, may be another worker's.

@@ -31,6 +31,8 @@ pub(super) struct Peer {
     pub(super) roam: Roam,
     pub(super) cids: Cids,
     pub(super) standing: Standing,
+    /// The number of the half-open entry that it came from: a later one is a later join.
+    pub(super) joined: u64,
     /// Its place among the sessions of where it joined from.
     pub(super) share: Option<Share>,
     /// Datagrams from elsewhere that its ids may cause to be opened.

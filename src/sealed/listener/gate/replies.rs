@@ -45,6 +45,11 @@ impl Replies {
         fits
     }
 
+    /// Whether another one would find no place.
+    pub(in crate::sealed::listener) fn is_full(&self) -> bool {
+        self.queue.len() >= MAX_REPLIES
+    }
+
     pub(in crate::sealed::listener) fn pop(&mut self) -> Option<Reply> {
         self.queue.pop_front()
     }
