@@ -1,7 +1,9 @@
 //! What an endpoint tells its application about the life of the session. Holds no secret: a handshake hash is public.
 //! Events come in the order in which the things happened, and each is told once.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, ops::Deref};
+
+use zeroize::Zeroizing;
 
 use crate::crypto::PublicKey;
 use crate::delivery::{MessageId, Outcome};
@@ -12,6 +14,31 @@ use crate::error::CloseReason;
 pub struct PeerId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
+}
+
+/// The bytes of a ticket that somebody shows, as they came. Whoever has them may be able to use them, so `Debug` tells
+/// only how many they are. Derefs to the bytes. Wiped when dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ShownTicket(Zeroizing<Vec<u8>>);
+
+impl From<&[u8]> for ShownTicket {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+}
+
+impl Deref for ShownTicket {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ShownTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShownTicket({} bytes)", self.0.len())
+    }
 }
 
 /// Something happened to the session.
@@ -25,7 +52,7 @@ pub enum Event {
         /// His static key, where the profile gives him one.
         key: Option<PublicKey>,
         /// The ticket that he shows, at most 1,024 bytes, unchecked; empty without one.
-        ticket: Vec<u8>,
+        ticket: ShownTicket,
         /// Where he is now. It says nothing about who he is.
         address: SocketAddr,
     },
@@ -71,7 +98,7 @@ pub enum Event {
     /// dials the other server with an endpoint of its own, and closes this session when that one is there.
     Redirected {
         /// A ticket for the other server, at most 1,024 bytes. Only that it came from this server is proven.
-        ticket: Vec<u8>,
+        ticket: ShownTicket,
     },
     /// The session ended, or never came about.
     Closed {

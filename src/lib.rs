@@ -216,7 +216,7 @@ pub use delivery::{
 };
 pub use endpoint::{Endpoint, Message, SealedEndpoint, Session, Set, StartError};
 pub use error::{CloseReason, ConfigError, ConnectError, Hint, SendError};
-pub use event::{Event, PeerId};
+pub use event::{Event, PeerId, ShownTicket};
 #[cfg(feature = "sim")]
 pub use os::Environment;
 pub use plain::{Listener as PlainListener, Plain};

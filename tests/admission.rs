@@ -184,7 +184,7 @@ fn second_host(net: &Net) -> Host {
 
 fn redirects(player: &End<Sealed>) -> Vec<Vec<u8>> {
     let tickets = player.events.iter().filter_map(|event| match event {
-        Event::Redirected { ticket } => Some(ticket.clone()),
+        Event::Redirected { ticket } => Some(ticket.to_vec()),
         _ => None,
     });
     tickets.collect()

@@ -67,7 +67,7 @@ fn tickets_are_shown_to_the_application_over_a_bad_network_too() {
         .events
         .iter()
         .filter_map(|(_, event)| match event {
-            Event::Join { ticket, .. } => Some(ticket.clone()),
+            Event::Join { ticket, .. } => Some(ticket.to_vec()),
             _ => None,
         })
         .collect();

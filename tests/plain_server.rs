@@ -88,7 +88,7 @@ fn nothing_is_said_to_a_player_before_the_application_says_yes() {
     scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"let me in").unwrap();
     assert!(scene.run_until(Duration::from_secs(1), |scene| !scene.host.events.is_empty()));
     let (id, event) = scene.host.events[0].clone();
-    assert_eq!(event, Event::Join { key: None, ticket: Vec::new(), address: home(0) });
+    assert_eq!(event, Event::Join { key: None, ticket: sealgram::ShownTicket::default(), address: home(0) });
     scene.run(Duration::from_secs(1));
     assert!(!scene.players[0].endpoint.is_connected());
     assert!(scene.host.server.peer(id).is_none(), "whoever asks is no peer yet");

@@ -86,7 +86,10 @@ fn nothing_is_said_to_a_player_before_the_application_says_yes() {
     assert!(scene.run_until(Duration::from_secs(1), asked));
     let (id, event) = scene.host.events[0].clone();
     let key = common::keys(0x1000)[0].public_key();
-    assert_eq!(event, Event::Join { key: Some(key), ticket: Vec::new(), address: home(0) });
+    assert_eq!(
+        event,
+        Event::Join { key: Some(key), ticket: sealgram::ShownTicket::default(), address: home(0) }
+    );
     scene.run(Duration::from_secs(1));
     assert!(!scene.players[0].endpoint.is_connected());
     assert!(scene.host.server.peer(id).is_none(), "whoever asks is no peer yet");

@@ -73,7 +73,7 @@ impl Sealed {
             return self.violated(now, violation);
         }
         if let Some(ticket) = redirect.filter(|_| dialled && self.redirects.take(now)) {
-            self.push_event(Event::Redirected { ticket: ticket.to_vec() });
+            self.push_event(Event::Redirected { ticket: ticket.into() });
         }
     }
 

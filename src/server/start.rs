@@ -1,5 +1,7 @@
 //! How a server is made, of either kind, and what only a sealed one has: tickets, redirects, floods that it counts.
 
+use std::sync::Arc;
+
 use super::{PlainServer, SealedServer, Server, core::ServerSession};
 use crate::{
     config::ServerConfig,
@@ -7,7 +9,7 @@ use crate::{
     event::PeerId,
     os::Environment,
     plain,
-    sealed::{Credentials, FloodStats, Listener},
+    sealed::{CookieSecrets, Credentials, FloodStats, Listener},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::Stats,
     ticket::{Admission, Ticket, TicketError, TicketKeys},
@@ -28,7 +30,22 @@ impl<A: AddressedUdp> SealedServer<A> {
     /// - [`StartError::Socket`]: the socket could not be made ready.
     /// - [`StartError::Entropy`]: the operating system gave no randomness.
     pub fn new(socket: A, credentials: Credentials, config: ServerConfig) -> Result<Self, StartError> {
-        Self::make(socket, credentials, config, Environment::os())
+        Self::make(socket, credentials, config, None, Environment::os())
+    }
+
+    /// Makes a further worker of this server's port, over another socket of [`bind_workers`](crate::bind_workers): each
+    /// takes the cookies that the other gives. `credentials` hold the same keys, and `config.worker` tells the workers
+    /// apart; then each may go to a thread of its own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn another_worker(
+        &self,
+        socket: A,
+        credentials: Credentials,
+        config: ServerConfig,
+    ) -> Result<Self, StartError> {
+        Self::make(socket, credentials, config, Some(self.core.cookie_secrets()), Environment::os())
     }
 
     /// [`new`](Self::new) with a clock and randomness of the caller's, for tests.
@@ -42,18 +59,19 @@ impl<A: AddressedUdp> SealedServer<A> {
         config: ServerConfig,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        Self::make(socket, credentials, config, environment)
+        Self::make(socket, credentials, config, None, environment)
     }
 
     fn make(
         socket: A,
         credentials: Credentials,
         config: ServerConfig,
+        secrets: Option<&Arc<CookieSecrets>>,
         mut environment: Environment,
     ) -> Result<Self, StartError> {
         let now = environment.now();
         let sizes = Sizes::of(&config);
-        let core = Listener::new(credentials, config, now, &mut environment)?;
+        let core = Listener::new(credentials, config, secrets, now, &mut environment)?;
         Self::assemble(socket, core, environment, sizes, true)
     }
 

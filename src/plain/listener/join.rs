@@ -16,7 +16,7 @@ use super::{
 use crate::{
     connection::Connection,
     error::{CloseReason, Dropped},
-    event::{Event, PeerId},
+    event::{Event, PeerId, ShownTicket},
     plain::{CODE_FULL, FIRST_OWN_CODE, live::Live, opening::negotiate},
     roster::Origin,
     wire::{
@@ -130,7 +130,7 @@ impl Listener {
         self.names.insert(stranger, id);
         self.asking += 1;
         self.reschedule(now, id);
-        self.push_event(id, Event::Join { key: None, ticket: Vec::new(), address: from });
+        self.push_event(id, Event::Join { key: None, ticket: ShownTicket::default(), address: from });
         Ok(())
     }
 

@@ -45,7 +45,7 @@ impl Listener {
             return Err(Dropped::Handshake);
         }
         let payload = frames(packet);
-        let ticket = confirmation(payload).ok_or(Dropped::Handshake)?.to_vec();
+        let ticket = confirmation(payload).ok_or(Dropped::Handshake)?.into();
         let key = match self.half_open.find_cid(&cid).map(|entry| &entry.stage) {
             Some(Stage::AwaitsPacket(agreed)) => agreed.peer,
             _ => return Err(Dropped::Unopened),

@@ -25,7 +25,10 @@ use crate::{
         local::{Answered, Local},
         messages,
     },
-    wire::envelope::{Body, Kind},
+    wire::{
+        envelope::{Body, Kind},
+        worker::worker_of,
+    },
 };
 
 /// Diffie-Hellman operations of reading a FIN.
@@ -50,6 +53,8 @@ impl Listener {
         }
         // Without a place for an answer nothing is paid for.
         if !self.accepting || self.replies.is_full() || !self.gate.take_envelope(now) {
+            // It may still be a large packet of another worker's session.
+            self.stray = self.names_another_worker(datagram.get(route_len..).unwrap_or_default());
             return Err(Dropped::Handshake);
         }
         let (route, envelope) = datagram.split_at_mut_checked(route_len).ok_or(Dropped::Length)?;
@@ -80,6 +85,11 @@ impl Listener {
             }
             Verdict::Read(admitted) => self.answer(now, rng, admitted, id, body.noise),
         }
+    }
+
+    fn names_another_worker(&self, from_cid: &[u8]) -> bool {
+        let worker = self.server.worker.zip(from_cid.first());
+        worker.is_some_and(|(worker, &first)| worker_of(first, worker.count) != worker.index)
     }
 
     fn reply(&mut self, reply: Reply) -> Result<(), Dropped> {

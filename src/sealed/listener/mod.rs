@@ -23,10 +23,11 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(crate) use self::gate::CookieSecrets;
 pub use self::gate::FloodStats;
 use self::{
     cids::Cid,
-    gate::{CookieSecrets, Gate, Replies},
+    gate::{Gate, Replies},
     half_open::HalfOpenTable,
     peer::{Peer, Peers},
 };
@@ -56,6 +57,8 @@ pub struct Listener {
     config: Arc<Config>,
     local: Local,
     gate: Gate,
+    /// What the cookies are made from; shared by the workers of one port.
+    secrets: Arc<CookieSecrets>,
     half_open: HalfOpenTable<Stage>,
     owners: HashMap<Cid, PeerId, cids::OwnBytes>,
     peers: Peers,
@@ -87,10 +90,12 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    /// A server with the keys of `credentials`, which must be of a profile that answers.
+    /// A server with the keys of `credentials`, which must be of a profile that answers. A further worker of a port is
+    /// given the secrets of the first one's cookies.
     pub(crate) fn new<R: TryCryptoRng + ?Sized>(
         credentials: Credentials,
         server: ServerConfig,
+        secrets: Option<&Arc<CookieSecrets>>,
         now: Instant,
         rng: &mut R,
     ) -> Result<Self, NoListener> {
@@ -100,10 +105,15 @@ impl Listener {
         }
         let config = Arc::new(server.session.clone());
         let local = Local::new(credentials, &config, &server.route).map_err(NoListener::Config)?;
-        let secrets = Arc::new(CookieSecrets::new(now, rng).map_err(|_| NoListener::Entropy)?);
-        let gate = Gate::new(&server.flood, secrets, now, rng).map_err(|_| NoListener::Entropy)?;
+        let secrets = match secrets {
+            Some(shared) => Arc::clone(shared),
+            None => Arc::new(CookieSecrets::new(now, rng).map_err(|_| NoListener::Entropy)?),
+        };
+        let gate =
+            Gate::new(&server.flood, Arc::clone(&secrets), now, rng).map_err(|_| NoListener::Entropy)?;
         Ok(Self {
             gate,
+            secrets,
             half_open: HalfOpenTable::new(server.flood.half_open, now),
             owners: HashMap::default(),
             peers: Peers::default(),
@@ -127,6 +137,10 @@ impl Listener {
     }
 
     // ---- what the application asks ----
+
+    pub(crate) fn cookie_secrets(&self) -> &Arc<CookieSecrets> {
+        &self.secrets
+    }
 
     /// Peers with a session, those that still ask included.
     pub(crate) fn len(&self) -> usize {

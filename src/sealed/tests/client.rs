@@ -414,7 +414,7 @@ fn a_redirect_is_told_once_a_session_and_three_times_a_minute_to_the_side_that_d
         assert!(rig.client.is_connected());
         let ticket = [session; 100];
         rig.say(&[Frame::Redirect { ticket: &ticket }]);
-        let (event, other) = (Event::Redirected { ticket: ticket.to_vec() }, [9; 5]);
+        let (event, other) = (Event::Redirected { ticket: ticket.as_slice().into() }, [9; 5]);
         assert_eq!(rig.events.last() == Some(&event), session <= 3);
         rig.say(&[Frame::Redirect { ticket: &ticket }, Frame::Redirect { ticket: &other }]);
         assert_eq!(told(&rig), usize::from(session.min(3)), "once a session, three in a minute");
