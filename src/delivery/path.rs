@@ -18,9 +18,11 @@ const FADE: u32 = 32;
 const LITTLE_LOSS: u32 = ALL / 100;
 /// Share of lost packets from which acknowledgements are missing too often to be waited for like others: 10 %.
 const MUCH_LOSS: u32 = ALL / 10;
-/// Shares from which one copy and two are called for: the second is well above what 5 % are taken for at times.
-const ONE_COPY: u32 = ALL / 200;
+/// Shares from which one copy and two are called for: a single loss is enough for the first, the second is well above what 5 % are taken for at times.
+const ONE_COPY: u32 = ALL / 100;
 const TWO_COPIES: u32 = ALL / 100 * 11;
+/// So many packets in a row that arrive end the copies, whatever the average remembers; the next loss brings them back.
+const CLEAN_RUN: u8 = 96;
 /// Weight of one packet in the measured loss: 1/64.
 const LOSS_SHIFT: u32 = 6;
 /// All of the packets, in the units of the measured loss.
@@ -34,6 +36,8 @@ pub(super) struct Path {
     faded: Option<Instant>,
     /// Share of the packets that are lost, in 1/65,536.
     loss: u32,
+    /// Packets that arrived since the last that did not.
+    run: u8,
 }
 
 impl Path {
@@ -106,6 +110,10 @@ impl Path {
     /// A packet arrived; `late` if it had been counted as lost.
     pub(super) fn arrived(&mut self, late: bool) {
         self.loss -= self.loss >> LOSS_SHIFT;
+        self.run = self.run.saturating_add(1);
+        if self.run >= CLEAN_RUN {
+            self.loss = self.loss.min(ONE_COPY - 1);
+        }
         if late {
             self.loss = self.loss.saturating_sub(ALL >> LOSS_SHIFT);
         }
@@ -113,6 +121,7 @@ impl Path {
 
     pub(super) fn lost(&mut self) {
         self.loss += (ALL - self.loss) >> LOSS_SHIFT;
+        self.run = 0;
     }
 }
 
