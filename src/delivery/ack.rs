@@ -9,7 +9,7 @@ use crate::wire::{NoRoom, ack, codec::Writer};
 const PACKETS_BEFORE_ACK: u32 = 16;
 
 /// After a gap in the numbers every packet is acknowledged at once for so long.
-pub(super) const TROUBLE: Duration = Duration::from_millis(2_600);
+pub(super) const TROUBLE: Duration = Duration::from_secs(3);
 
 /// Packet numbers received, newest last, and the state of their acknowledgement. PROTOCOL.md, "Acknowledgements".
 #[derive(Debug, Default)]
