@@ -98,7 +98,7 @@ impl SendOptions {
     }
 
     /// Lets the measured loss of the path decide in how many datagrams the message rides when it first leaves: in one
-    /// without loss, in two from 1 % on, in three from 11 % on, the copies in datagrams that leave anyway. Costs at most
+    /// without loss, in two from 0.5 % on, in three from 11 % on, the copies in datagrams that leave anyway. Costs at most
     /// three times the bytes. What [`copies`](Self::copies) asks for no longer counts. Default off.
     #[must_use]
     pub const fn adaptive(mut self) -> Self {

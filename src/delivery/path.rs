@@ -19,7 +19,7 @@ const LITTLE_LOSS: u32 = ALL / 100;
 /// Share of lost packets from which acknowledgements are missing too often to be waited for like others: 10 %.
 const MUCH_LOSS: u32 = ALL / 10;
 /// Shares from which one copy and two are called for: a single loss is enough for the first, the second is well above what 5 % are taken for at times.
-const ONE_COPY: u32 = ALL / 100;
+const ONE_COPY: u32 = ALL / 200;
 const TWO_COPIES: u32 = ALL / 100 * 11;
 /// So many packets in a row that arrive end the copies, whatever the average remembers; the next loss brings them back.
 const CLEAN_RUN: u8 = 96;
