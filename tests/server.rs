@@ -283,3 +283,32 @@ fn a_yes_that_comes_late_to_an_earlier_join_does_not_undo_a_later_one() {
     assert!(scene.players[0].endpoint.is_connected());
     assert_eq!((scene.host.server.len(), scene.host.counts()), (1, (1, 0)));
 }
+
+#[test]
+fn a_place_that_somebody_else_has_taken_meanwhile_is_not_given_twice() {
+    let mut config = ServerConfig::default();
+    config.flood.max_sessions = 1;
+    let mut scene = Scene::new(15, link(), &config);
+    scene.join(&Config::default());
+    scene.all_join();
+    let first = scene.host.server.peers().next().unwrap();
+    // It comes back and asks; before the answer its old session ends, and another player takes the place.
+    scene.host.admits = false;
+    let credentials = scene.credentials(0);
+    scene.players[0] = common::sealed_end(&scene.net, home(0), port(), credentials, &Config::default());
+    scene.players[0].endpoint.connect().unwrap();
+    let asks = |event: &&(_, Event)| matches!(event.1, Event::Join { .. });
+    let asked = |scene: &mut Scene| scene.host.events.iter().filter(asks).count() == 2;
+    assert!(scene.run_until(Duration::from_secs(1), asked));
+    let returning = scene.host.events.iter().rfind(asks).unwrap().0;
+    assert!(scene.host.server.kick(first, 1, b""));
+    scene.join(&Config::default());
+    let asked = |scene: &mut Scene| scene.host.events.iter().filter(asks).count() == 3;
+    assert!(scene.run_until(Duration::from_secs(1), asked));
+    let other = scene.host.events.iter().rfind(asks).unwrap().0;
+    assert!(scene.host.server.accept(other));
+    assert!(!scene.host.server.accept(returning), "one place, one session");
+    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.players[0].closed.is_some()));
+    assert_eq!(scene.players[0].closed, Some(CloseReason::ClosedByPeer { code: 0xfffc }));
+    assert_eq!(scene.host.server.len(), 1);
+}

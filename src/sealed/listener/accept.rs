@@ -127,16 +127,16 @@ impl Listener {
             self.remove(id);
             return false;
         }
-        let freed = old.and_then(|old| self.peers.get_mut(old)).and_then(|old| old.share.take());
+        if !self.take_place(id, old) {
+            self.say_close(id, CODE_FULL, &[]);
+            self.remove(id);
+            return false;
+        }
         let Some(peer) = self.peers.get_mut(id) else { return false };
-        let spare = if peer.share.is_some() { freed } else { std::mem::replace(&mut peer.share, freed) };
         peer.standing = Standing::Open;
         peer.connection.hear(now);
         let reference = messages::reference(&peer.live.init);
         self.asking -= 1;
-        if let Some(spare) = spare {
-            self.gate.session_closed(spare);
-        }
         if let Some(old) = old {
             self.say_close(old, CODE_REPLACED, &reference);
             self.end(now, old, CloseReason::Replaced);
@@ -155,6 +155,20 @@ impl Listener {
         self.make_ready(id);
         self.reschedule(now, id);
         true
+    }
+
+    /// Sees to it that a peer that is let in counts among the sessions: with the place that it has, with that of the
+    /// session that it replaces, or, where that session has ended meanwhile, with a free one. `false`: there is none.
+    fn take_place(&mut self, id: PeerId, old: Option<PeerId>) -> bool {
+        let Self { peers, gate, .. } = self;
+        let freed = old.and_then(|old| peers.get_mut(old)).and_then(|old| old.share.take());
+        let Some(peer) = peers.get_mut(id) else { return false };
+        match (&peer.share, freed) {
+            (Some(_), Some(freed)) => gate.session_closed(freed),
+            (Some(_), None) => {}
+            (None, freed) => peer.share = freed.or_else(|| gate.session_opened(peer.roam.address())),
+        }
+        peer.share.is_some()
     }
 
     /// Checks the ticket that a peer shows against what we are and what the handshake has proven of it.
