@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Connection, MAX_REPLIES, Reply};
 use crate::{
     delivery::{
+        ack::{Arrived, Call},
         recovery::{Content, Fate},
         recv::Answer,
     },
@@ -66,11 +67,11 @@ impl Connection {
         // 3. Frame by frame.
         let mut received = Received { probing: true, ..Received::default() };
         let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
-        let (mut eliciting, mut messages) = (false, 0);
+        let (mut call, mut messages) = (Call::No, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
             let frame = frame.map_err(|_| Violation::Malformed)?;
-            eliciting |= frame.is_ack_eliciting();
+            call = call.max(call_of(&frame));
             received.probing &= frame.is_probing();
             match frame {
                 Frame::Message(message) => {
@@ -119,7 +120,8 @@ impl Connection {
         }
         let unneeded = self.recv.parity_counts().1.saturating_sub(unneeded);
         let new = messages == 0 || again + unneeded < messages;
-        self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
+        let arrived = Arrived { number, call, new, bytes: payload.len() };
+        self.acks.on_packet(now, &arrived, self.config.ack_delay);
         if received.confirm.is_some() {
             self.acks.hurry(now);
         }
@@ -161,5 +163,14 @@ impl Connection {
         if self.replies.len() < MAX_REPLIES {
             self.replies.push(reply);
         }
+    }
+}
+
+/// Which acknowledgement a frame calls for. PROTOCOL.md, "Acknowledgements".
+fn call_of(frame: &Frame<'_>) -> Call {
+    match frame {
+        frame if !frame.is_ack_eliciting() => Call::No,
+        frame if frame.is_unrepeated() => Call::Later,
+        _ => Call::Soon,
     }
 }

@@ -8,8 +8,42 @@ use crate::wire::{NoRoom, ack, codec::Writer};
 /// Packets that may arrive before an acknowledgement leaves without waiting for the end of the batch.
 const PACKETS_BEFORE_ACK: u32 = 16;
 
+/// What calls for no repair may wait so many times as long as the rest: for a packet that leaves anyway.
+pub(super) const LEISURE: u32 = 12;
+
+/// But not when so many bytes wait, as two full packets have: the sender's window may be no larger.
+const BYTES_BEFORE_ACK: usize = 2_400;
+
+/// The sender learns the round trip from acknowledgements that were not held back: at least one leaves in so long.
+const UNHELD_EVERY: Duration = Duration::from_secs(4);
+
+/// What was held back for less was not held back.
+const UNHELD: Duration = Duration::from_millis(1);
+
 /// After a gap in the numbers every packet is acknowledged at once for so long.
 pub(super) const TROUBLE: Duration = Duration::from_secs(3);
+
+/// What a packet calls for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    /// No acknowledgement.
+    #[default]
+    No,
+    /// One that may wait: all that calls for it is whole messages that nobody repeats.
+    Later,
+    Soon,
+}
+
+/// An authenticated packet, as far as its acknowledgement goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) number: u64,
+    pub(crate) call: Call,
+    /// It brought something that had not come before.
+    pub(crate) new: bool,
+    /// Bytes of its frames.
+    pub(crate) bytes: usize,
+}
 
 /// Packet numbers received, newest last, and the state of their acknowledgement. PROTOCOL.md, "Acknowledgements".
 #[derive(Debug, Default)]
@@ -26,20 +60,21 @@ pub(crate) struct Acks {
     urgent: bool,
     /// Among the pending ones is a packet that brought something new.
     news: bool,
+    /// Among the pending ones is a packet whose acknowledgement may not wait long.
+    soon: bool,
+    /// Bytes of the pending ones.
+    bytes: usize,
+    /// When an acknowledgement left last that was not held back.
+    unheld_at: Option<Instant>,
     /// Until when losses are to be expected.
     trouble_until: Option<Instant>,
 }
 
 impl Acks {
-    /// Notes an authenticated packet. The caller knows that it is no duplicate, and whether it brought anything `new`:
+    /// Notes an authenticated packet. The caller knows that it is no duplicate, and whether it brought anything new:
     /// copies of what is here call for no haste.
-    pub(crate) fn on_packet(
-        &mut self,
-        now: Instant,
-        number: u64,
-        (eliciting, new): (bool, bool),
-        delay: Duration,
-    ) {
+    pub(crate) fn on_packet(&mut self, now: Instant, arrived: &Arrived, delay: Duration) {
+        let Arrived { number, call, new, bytes } = *arrived;
         let largest = self.ranges.highest();
         if largest.is_none_or(|largest| number > largest) {
             self.largest_at = Some(now);
@@ -52,12 +87,17 @@ impl Acks {
         if self.ranges.len() > ack::MAX_RANGES {
             self.ranges.pop_first();
         }
-        if eliciting {
-            self.pending = self.pending.saturating_add(1);
-            self.urgent |= !in_order;
-            self.news |= new;
-            self.due.get_or_insert(now + delay);
+        if call == Call::No {
+            return;
         }
+        let soon = call == Call::Soon;
+        let due = now + delay * if soon { 1 } else { LEISURE };
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+        self.pending = self.pending.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.urgent |= !in_order || (!soon && self.wants_unheld(now));
+        self.news |= new;
+        self.soon |= soon;
     }
 
     /// Single acknowledgements may be lost from now on, so there will be more of them.
@@ -80,7 +120,17 @@ impl Acks {
         self.pending > 0
             && (self.pending >= PACKETS_BEFORE_ACK
                 || self.due.is_some_and(|due| due <= now)
-                || (flush && (self.urgent || self.pending >= 2 || (self.news && self.expects_loss(now)))))
+                || (flush && self.ends_batch(now)))
+    }
+
+    /// Whether an acknowledgement should leave at the end of a batch.
+    fn ends_batch(&self, now: Instant) -> bool {
+        let soon = self.soon && (self.pending >= 2 || (self.news && self.expects_loss(now)));
+        self.urgent || soon || self.bytes >= BYTES_BEFORE_ACK
+    }
+
+    fn wants_unheld(&self, now: Instant) -> bool {
+        self.unheld_at.is_none_or(|last| now.saturating_duration_since(last) >= UNHELD_EVERY)
     }
 
     fn expects_loss(&self, now: Instant) -> bool {
@@ -118,6 +168,11 @@ impl Acks {
         self.due = None;
         self.urgent = false;
         self.news = false;
+        self.soon = false;
+        self.bytes = 0;
+        if held < UNHELD {
+            self.unheld_at = Some(now);
+        }
         Ok(Some(largest))
     }
 
@@ -143,7 +198,8 @@ mod tests {
         let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
         let mut at_once = Vec::new();
         for &number in numbers {
-            acks.on_packet(now, number, (true, true), 25 * MS);
+            let arrived = Arrived { number, call: Call::Soon, new: true, bytes: 100 };
+            acks.on_packet(now, &arrived, 25 * MS);
             if acks.is_due(now, true) {
                 acks.write(now, &mut Writer::new(&mut room)).unwrap();
                 at_once.push(number);

@@ -36,11 +36,12 @@ impl Rtt {
             *self = Self { measured: true, ..Self::new(sample) };
             return;
         }
-        self.jitter = (self.jitter * 15 + self.latest.abs_diff(sample)) / 16;
-        self.latest = sample;
         self.min = self.min.min(sample);
-        // The peer's word is believed only as far as the sample stays above the minimum (RFC 9002, 5.3).
-        let adjusted = if sample >= self.min + ack_delay { sample - ack_delay } else { sample };
+        // The peer's word is believed only down to the minimum, which knows nothing of it. (RFC 9002, 5.3, believes none
+        // of it below that; here much is held back, and a path that is a little faster must not seem slow.)
+        let adjusted = sample.saturating_sub(ack_delay).max(self.min);
+        self.jitter = (self.jitter * 15 + self.latest.abs_diff(adjusted)) / 16;
+        self.latest = adjusted;
         self.variance = (self.variance * 3 + self.smoothed.abs_diff(adjusted)) / 4;
         self.smoothed = (self.smoothed * 7 + adjusted) / 8;
     }

@@ -75,6 +75,11 @@ impl Frame<'_> {
         !matches!(self, Self::Padding { .. } | Self::Ack(_) | Self::Close { .. })
     }
 
+    /// Whether its acknowledgement may wait: a whole message that nobody repeats. PROTOCOL.md, "Acknowledgements".
+    pub(crate) fn is_unrepeated(&self) -> bool {
+        matches!(self, Self::Message(message) if message.is_unrepeated())
+    }
+
     /// Whether the frame says nothing of where its sender is. PROTOCOL.md, "Roaming".
     pub(crate) fn is_probing(&self) -> bool {
         matches!(

@@ -79,6 +79,11 @@ const EXTRA_ID: u8 = 0b01;
 const EXTRA_LIFE: u8 = 0b10;
 
 impl MessageFrame<'_> {
+    /// A whole `None` or `Order`: nothing of it is ever sent again for want of an acknowledgement.
+    pub(crate) fn is_unrepeated(&self) -> bool {
+        self.part == Part::Whole && !matches!(self.numbers, Numbers::Delivery { .. })
+    }
+
     /// Whether the frame has an encoding at all: what [`decode`] would refuse, the encoder does not write.
     #[inline]
     fn is_valid(&self) -> bool {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Carrier, Content, Fate, SentPackets, State};
-use crate::delivery::ack::TROUBLE;
+use crate::delivery::ack::{Call, TROUBLE};
 
 /// Nothing is heard for so long (and three probe timeouts): then a small datagram follows so long after each that
 /// carries messages.
@@ -71,6 +71,7 @@ impl SentPackets {
         self.counted.lost += 1;
         self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
         self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
+        self.soon_in_flight = self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
         let contents = packet.contents(self.contents_first);
         self.contents.range(contents).for_each(|&content| settle(content, fate, carrier));
         true
@@ -156,7 +157,7 @@ impl SentPackets {
         let hasty = self.probes == 0 && self.expects_haste(last);
         let wait =
             if hasty { pto.saturating_sub(self.ack_delay).max(pto.min(self.ack_delay * 2)) } else { pto };
-        Some(last + wait)
+        Some(last + wait + if self.owed { Duration::ZERO } else { self.leisure() })
     }
 
     /// Runs what is due. Returns how many probe packets should leave (0 to 2).
