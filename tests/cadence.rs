@@ -102,3 +102,20 @@ fn a_machine_that_is_late_makes_no_storm() {
         println!("{guarantee:?}: {received:.3} in, {sent:.3} out");
     }
 }
+
+#[test]
+fn a_short_path_that_loses_much_makes_no_storm() {
+    for guarantee in [Guarantee::None, Guarantee::Order, Guarantee::Delivery] {
+        let mut lossy = link();
+        (lossy.delay, lossy.jitter, lossy.loss) = (MS / 20, Jitter::None, 0.3);
+        let mut scene = scene(1, link());
+        set_links(&scene, &lossy);
+        play(&mut scene, 80, guarantee.into(), Duration::ZERO);
+        let before = scene.host.server.stats();
+        play(&mut scene, 200, guarantee.into(), Duration::ZERO);
+        let stats: Stats = scene.host.server.stats().since(&before);
+        let per_tick = |count: u64| count as f64 / f64::from(200 * PLAYERS as u32);
+        let (received, sent) = (per_tick(stats.datagrams_received), per_tick(stats.datagrams_sent));
+        println!("{guarantee:?}: {received:.3} in, {sent:.3} out");
+    }
+}

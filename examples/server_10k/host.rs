@@ -146,7 +146,7 @@ impl Players {
         let at = |socket: &UdpSocket| -> io::Result<SocketAddr> { socket.local_addr() };
         let mut process = Command::new(std::env::current_exe()?)
             .args(["--peers", &args.peers.to_string(), "--bytes", &args.bytes.to_string()])
-            .args(["--rate", &args.rate().to_string(), "--play"])
+            .args(["--rate", &args.rate().to_string(), "--promise", &args.promise.name(), "--play"])
             .arg(at(host.server.socket())?.to_string())
             .arg(at(&host.bare_socket)?.to_string())
             .arg(hex::encode(key.public_key().as_bytes()))

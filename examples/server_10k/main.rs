@@ -21,7 +21,24 @@ mod shared;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+
+/// A guarantee by its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Promise {
+    None,
+    #[default]
+    Order,
+    Delivery,
+}
+
+#[cfg(target_os = "linux")]
+impl Promise {
+    /// As on the command line.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
 
 /// What a player costs a server.
 #[derive(Clone, Debug, Parser)]
@@ -38,6 +55,10 @@ struct Args {
     /// Bytes of each message, at least 8.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(8..=1_000))]
     bytes: u16,
+    /// What the messages and their echoes are promised. Positions are `order` or `none`; `delivery` is acknowledged within
+    /// 25 ms, so below 40 Hz each costs a datagram more.
+    #[arg(long, value_enum, default_value_t)]
+    promise: Promise,
     /// One line of JSON instead of a table.
     #[arg(long)]
     json: bool,

@@ -17,7 +17,7 @@ use std::{
 use sealgram::{Config, Credentials, Guarantee, PublicKey, SealedEndpoint, SecretKey};
 
 use crate::{
-    Args, bare,
+    Args, Promise, bare,
     shared::{Inbox, PlayerSocket, SharedSocket, deliver},
 };
 
@@ -42,6 +42,7 @@ struct Player {
 
 struct Crowd {
     bytes: usize,
+    promise: Guarantee,
     tick: Duration,
     shared: Arc<SharedSocket>,
     server: SocketAddrV4,
@@ -61,6 +62,11 @@ impl Crowd {
         let key: [u8; 32] = hex::decode(key)?.as_slice().try_into()?;
         Ok(Self {
             bytes: args.bytes.into(),
+            promise: match args.promise {
+                Promise::None => Guarantee::None,
+                Promise::Order => Guarantee::Order,
+                Promise::Delivery => Guarantee::Delivery,
+            },
             tick: Duration::from_secs_f64(1.0 / args.rate()),
             shared: Arc::new(SharedSocket::new()?),
             server: server.parse()?,
@@ -207,7 +213,7 @@ impl Crowd {
         self.play(time, |crowd, index| {
             message[..8].copy_from_slice(&crowd.micros().to_le_bytes());
             let player = &mut crowd.players[index as usize];
-            let _ = player.endpoint.send_payload(Guarantee::Order, &message);
+            let _ = player.endpoint.send_payload(crowd.promise, &message);
             crowd.sent += 1;
             crowd.see_to(index);
         })?;

@@ -184,7 +184,7 @@ impl Connection {
         self.sent.align(now, number);
         self.forget_oldest(now);
         self.sent.push_content(Content::Probe { size });
-        self.sent.on_sent(now, written + self.overhead, 1, Call::Soon);
+        self.sent.on_sent(now, written + self.overhead, (1, 0), Call::Soon);
         self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         self.mtu.on_probe_sent(now, size);
         self.unanswered.get_or_insert(now);

@@ -13,7 +13,7 @@ use crate::{
     error::Violation,
     wire::{
         ack::AckFrame,
-        frame::{self, Frame, Frames},
+        frame::{Checked, Frame},
     },
 };
 
@@ -58,25 +58,25 @@ impl Connection {
         at: usize,
     ) -> Result<Received<'p>, Violation> {
         // 1. The peer lives. After a silence that is news: what waits is not repeated by turns but sent.
-        let silent = self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
+        let heeded = self.send.has_heeded();
+        let silent =
+            heeded && self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
         self.last_received = Some(now);
         self.unanswered = None;
         self.send.tick(now);
         // 2. The whole payload must decode before any of it counts.
-        frame::check(payload).map_err(|_| Violation::Malformed)?;
+        let frames = Checked::new(payload).map_err(|_| Violation::Malformed)?;
         // 3. Frame by frame.
         let mut received = Received { probing: true, ..Received::default() };
         let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
         let (mut call, mut messages) = (Call::No, 0);
-        let mut frames = Frames::new(payload);
-        while let Some(frame) = frames.next() {
-            let frame = frame.map_err(|_| Violation::Malformed)?;
+        for (frame, left) in frames {
             call = call.max(call_of(&frame));
             received.probing &= frame.is_probing();
             match frame {
                 Frame::Message(message) => {
                     // A message's bytes are the last of its frame.
-                    let end = payload.len().saturating_sub(frames.remaining());
+                    let end = payload.len().saturating_sub(left);
                     let start = at + end.saturating_sub(message.bytes.len());
                     self.busy_at = Some(now);
                     messages += 1;
@@ -143,8 +143,10 @@ impl Connection {
                 (Content::Ack { .. } | Content::Probe { .. }, Fate::Lost | Fate::Overdue)
                 | (Content::Window, Fate::Acked | Fate::Overdue) => {}
             })?;
-        if let Some(bound) = sent.known_until(now).filter(|_| newly) {
-            send.hurry_repeats(bound);
+        if newly && send.has_heeded() {
+            if let Some(bound) = sent.known_until(now) {
+                send.hurry_repeats(bound);
+            }
         }
         sent.owed = send.owes();
         if newly {

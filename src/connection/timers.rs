@@ -72,14 +72,20 @@ impl Connection {
     /// Before messages leave: what is overdue may ride along, what is long overdue no longer fills the flight.
     pub(super) fn find_overdue(&mut self, now: Instant) {
         let Self { sent, send, control, mtu, .. } = self;
-        sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
+        // Only messages that are repeated, or have options, ask for more.
+        let heeded = send.has_heeded();
+        if heeded {
+            sent.mark_overdue(now, |content, fate, carrier| send.on_fate(content, fate, carrier));
+        }
         sent.expire(now, SMALL, |content, fate, carrier| {
             // What is repeated by turns anyway stays there.
             if !send.is_repeated(content) {
                 give_back(send, control, mtu, content, fate, carrier);
             }
         });
-        send.set_pace(now, sent);
+        if heeded {
+            send.set_pace(now, sent);
+        }
         sent.owed = send.owes();
     }
 

@@ -74,14 +74,14 @@ impl Connection {
         let (noted, asks) = self.write_control(&mut context, &mut writer);
         contents += noted;
         let mut call = if asks { Call::Soon } else { Call::No };
-        let mut awaited = false;
+        let (mut awaited, mut parts) = (false, 0);
         // 4. Lost parts, then new messages.
         if open {
             let packed =
                 self.send.pack(now, &mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
             contents += packed.contents;
             call = call.max(packed.call);
-            awaited = packed.awaited;
+            (awaited, parts) = (packed.awaited, packed.contents);
         }
         // 5. A PING where one was asked for, where a probe has nothing else to say, or where word is waited for that
         // would take its time.
@@ -98,7 +98,7 @@ impl Connection {
         // 6. Remember what it carried.
         self.probes = self.probes.saturating_sub(1);
         self.full = written + FULL >= self.capacity;
-        self.sent.on_sent(now, written + self.overhead, contents, call);
+        self.sent.on_sent(now, written + self.overhead, (contents, parts), call);
         self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         if call != Call::No {
             self.unanswered.get_or_insert(now);

@@ -11,8 +11,8 @@ const PACKETS_BEFORE_ACK: u32 = 16;
 /// What calls for no repair may wait so many times as long as the rest: for a packet that leaves anyway.
 pub(super) const LEISURE: u32 = 12;
 
-/// But not when so many bytes wait, as two full packets have: the sender's window may be no larger.
-const BYTES_BEFORE_ACK: usize = 2_400;
+/// But not when so many bytes wait: the window of their sender may not be much larger.
+const BYTES_BEFORE_ACK: usize = 1_200;
 
 /// The sender learns the round trip from acknowledgements that were not held back: at least one leaves in so long.
 const UNHELD_EVERY: Duration = Duration::from_secs(4);

@@ -149,6 +149,11 @@ impl Outgoing {
         self.guarantee == Guarantee::Delivery || self.notice() || (self.mends() && !whole)
     }
 
+    /// What becomes of it, or when, counts: it is no plain message that leaves once. Never changes while it is held.
+    pub(crate) fn is_heeded(&self) -> bool {
+        self.guarantee == Guarantee::Delivery || self.extras.is_some()
+    }
+
     /// It is not repeated, but what is missing of it may be.
     pub(crate) fn mends(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.mend)
@@ -184,6 +189,8 @@ pub(crate) struct Slab {
     ranges: Vec<Ranges>,
     pool_bytes: usize,
     messages: usize,
+    /// Those among them that are to be repeated, or have options.
+    heeded: usize,
     bytes: usize,
 }
 
@@ -195,6 +202,11 @@ impl Slab {
 
     pub(crate) fn messages(&self) -> usize {
         self.messages
+    }
+
+    /// Whether there is any message whose fate or time counts.
+    pub(crate) fn has_heeded(&self) -> bool {
+        self.heeded > 0
     }
 
     /// An empty buffer, recycled if there is one.
@@ -229,6 +241,7 @@ impl Slab {
     #[inline]
     pub(crate) fn insert(&mut self, message: Outgoing) -> Option<u32> {
         let cost = charge(message.bytes.len());
+        let heeded = message.is_heeded();
         let slot = match self.free.pop() {
             Some(slot) => {
                 *self.slots.get_mut(slot as usize)? = Some(message);
@@ -242,6 +255,7 @@ impl Slab {
         };
         self.bytes += cost;
         self.messages += 1;
+        self.heeded += usize::from(heeded);
         Some(slot)
     }
 
@@ -281,6 +295,7 @@ impl Slab {
     pub(crate) fn remove(&mut self, slot: u32) {
         let Some(held) = self.slots.get_mut(slot as usize) else { return };
         let Some(message) = held.as_mut() else { return };
+        self.heeded -= usize::from(message.is_heeded());
         let (bytes, extras) = (std::mem::take(&mut message.bytes), message.extras.take());
         let mut acked = std::mem::take(&mut message.acked);
         *held = None;
@@ -320,6 +335,7 @@ impl Empty for Slab {
         ranges: Vec::new(),
         pool_bytes: 0,
         messages: 0,
+        heeded: 0,
         bytes: 0,
     };
 

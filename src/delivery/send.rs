@@ -276,6 +276,11 @@ impl SendQueue {
         !self.resends.is_empty() || !self.copies_due.is_empty() || self.skips_waiting > 0
     }
 
+    /// Whether there is any message, or the end of one, whose fate or time counts.
+    pub(crate) fn has_heeded(&self) -> bool {
+        self.slab.has_heeded() || !self.skips.is_empty()
+    }
+
     pub(crate) fn has_unsent(&self) -> bool {
         self.unsent_messages > 0
     }

@@ -23,15 +23,22 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    /// The earliest deadline and whose it is.
+    /// The earliest entry and whose it is.
     pub(crate) fn next(&self) -> Option<(Instant, u32)> {
         self.heap.first().map(|due| (due.at, due.peer))
     }
 
-    /// Sets when a peer is due that was looked at `now`. What is due still waits for its turn to send, not for the clock,
-    /// and no call must come back to the same peer.
+    /// Sees to it that a peer that was looked at `now` is named when it is due, or before. What is due still waits for its
+    /// turn to send, not for the clock, and no call must come back to the same peer.
+    ///
+    /// Who says something makes its deadlines later: an entry that is too early stays, and is set right when its time
+    /// comes, so that most packets move nothing.
     pub(crate) fn set_after(&mut self, peer: u32, now: Instant, at: Instant) {
-        self.set(peer, Some(if at > now { at } else { now + AGAIN }));
+        let at = if at > now { at } else { now + AGAIN };
+        let entry = self.place(peer).and_then(|place| self.at(place));
+        if entry.is_none_or(|entry| entry <= now || entry > at) {
+            self.set(peer, Some(at));
+        }
     }
 
     /// Sets, moves or takes out (`None`) the deadline of a peer.

@@ -184,9 +184,13 @@ impl Live {
         let heard = self.heard(connection);
         let idle = self.idle_at(connection);
         let keep_alive = heard.max(self.kept_alive) + config.keep_alive_for(self.negotiated.idle_timeout);
-        let others =
-            [connection.deadline(), self.step_due(connection), self.channel.open.previous_deadline()];
-        others.into_iter().flatten().fold(idle.min(keep_alive), Instant::min)
+        let others = [connection.deadline(), self.channel.open.previous_deadline()];
+        let soonest = others.into_iter().flatten().fold(idle.min(keep_alive), Instant::min);
+        // No step is due before its time, unless by its number; most often that is far away.
+        if self.ratchet.at >= soonest && self.channel.seal.next_number() < self.ratchet.at_number {
+            return soonest;
+        }
+        self.step_due(connection).map_or(soonest, |step| step.min(soonest))
     }
 
     /// Runs what is due in a session that is not idle.

@@ -145,13 +145,56 @@ impl<'a> Iterator for Frames<'a> {
 /// Whether the whole payload decodes and says something: at least one frame that is not padding. A second ACK could
 /// only repeat the first, and each costs a pass over all packets on their way, so there is none.
 pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
-    let (mut any, mut acks) = (false, 0_u32);
-    for frame in Frames::new(payload) {
-        let frame = frame?;
-        any |= !matches!(frame, Frame::Padding { .. });
-        acks += u32::from(matches!(frame, Frame::Ack(_)));
+    Checked::new(payload).map(drop)
+}
+
+/// Frames of a payload that are kept decoded while the rest is checked.
+const FEW: usize = 4;
+
+/// The frames of a payload that decodes as a whole, each with the bytes left behind it: right after a message frame, its
+/// bytes end where these begin. Most payloads have so few that none is decoded twice.
+#[derive(Debug)]
+pub(crate) struct Checked<'p> {
+    few: [Option<(Frame<'p>, usize)>; FEW],
+    at: usize,
+    rest: Frames<'p>,
+}
+
+impl<'p> Checked<'p> {
+    /// As [`check`].
+    #[inline]
+    pub(crate) fn new(payload: &'p [u8]) -> Result<Self, Malformed> {
+        let mut this = Self { few: [const { None }; FEW], at: 0, rest: Frames::new(payload) };
+        let (mut any, mut acks) = (false, 0_u32);
+        let mut heed = |frame: &Frame<'_>| {
+            any |= !matches!(frame, Frame::Padding { .. });
+            acks += u32::from(matches!(frame, Frame::Ack(_)));
+        };
+        for place in &mut this.few {
+            let Some(frame) = this.rest.next().transpose()? else { break };
+            heed(&frame);
+            *place = Some((frame, this.rest.remaining()));
+        }
+        for frame in this.rest.clone() {
+            heed(&frame?);
+        }
+        if any && acks <= 1 { Ok(this) } else { Err(Malformed) }
     }
-    if any && acks <= 1 { Ok(()) } else { Err(Malformed) }
+}
+
+impl<'p> Iterator for Checked<'p> {
+    type Item = (Frame<'p>, usize);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(place) = self.few.get_mut(self.at) {
+            self.at += 1;
+            return place.take();
+        }
+        // What was checked decodes again.
+        let frame = self.rest.next()?.ok()?;
+        Some((frame, self.rest.remaining()))
+    }
 }
 
 #[inline(never)]

@@ -110,9 +110,12 @@ impl SentPackets {
         small: u32,
         mut settle: impl FnMut(Content, Fate, Carrier),
     ) {
-        let wait = SILENCE.max(self.pto_base() * 3);
+        let Some(long_ago) = now.checked_sub(SILENCE) else { return };
         while let Some(number) = self.next_flying() {
-            let Some(packet) = self.at(number).filter(|packet| packet.sent + wait <= now) else { return };
+            let Some(packet) = self.at(number).filter(|packet| packet.sent <= long_ago) else { return };
+            if packet.sent + self.pto_base() * 3 > now {
+                return;
+            }
             let large = |content: &Content| matches!(content, Content::Part { len, .. } if *len > small);
             if self.contents.range(packet.contents(self.contents_first)).any(large) {
                 return;

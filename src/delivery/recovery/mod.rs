@@ -183,8 +183,15 @@ impl SentPackets {
         self.contents.push_back(content);
     }
 
-    /// Notes a packet of `bytes` bytes whose last `contents` pushed contents are its own.
-    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize, contents: u32, call: Call) {
+    /// Notes a packet of `bytes` bytes whose last `contents` pushed contents are its own, so many of them `parts` of
+    /// messages whose fate counts.
+    pub(crate) fn on_sent(
+        &mut self,
+        now: Instant,
+        bytes: usize,
+        (contents, parts): (u32, u32),
+        call: Call,
+    ) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if call != Call::No {
             self.flight_bytes += bytes as usize;
@@ -195,7 +202,7 @@ impl SentPackets {
             let since = now + self.leisure();
             self.waiting = Some(self.waiting.map_or(since, |before| before.min(since)));
         }
-        if contents > 0 && self.is_dark(now) && self.echo_at.is_none() {
+        if parts > 0 && self.echo_at.is_none() && self.is_dark(now) {
             self.echo_at = Some(now + loss::ECHO);
         }
         self.push(now, bytes, contents, call);

@@ -270,7 +270,9 @@ impl Listener {
                 self.deadlines.set(index, None);
                 continue;
             };
-            self.time_peer(now, id);
+            if self.due(id).is_some_and(|due| due <= now) {
+                self.time_peer(now, id);
+            }
             self.reschedule(now, id);
         }
     }
@@ -297,14 +299,20 @@ impl Listener {
 
     /// Writes down when the peer is due next.
     fn reschedule(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else { return };
-        let at = match peer.standing {
+        if let Some(at) = self.due(id) {
+            self.deadlines.set_after(id.index, now, at);
+        }
+    }
+
+    /// When something of this peer is due.
+    fn due(&self, id: PeerId) -> Option<Instant> {
+        let peer = self.peers.get(id)?;
+        Some(match peer.standing {
             Standing::Asks { until, .. } | Standing::Ended { until } => until,
             Standing::Open => {
                 let live = peer.live.deadline(&peer.connection, false);
                 peer.connection.deadline().map_or(live, |connection| connection.min(live))
             }
-        };
-        self.deadlines.set_after(id.index, now, at);
+        })
     }
 }

@@ -75,7 +75,7 @@ impl Cids {
     }
 
     /// An authentic packet came under this id: all older ones are retired, and forgotten after `keep`.
-    pub(super) fn used(&mut self, now: Instant, cid: &Cid, keep: Duration) {
+    pub(super) fn used(&mut self, now: Instant, cid: &Cid, keep: impl FnOnce() -> Duration) {
         let Some(sequence) = self.issued.iter().find(|issued| issued.cid == *cid).map(|used| used.sequence)
         else {
             return;
@@ -84,6 +84,7 @@ impl Cids {
             return;
         }
         self.current = sequence;
+        let keep = keep();
         for older in self.issued.iter_mut().filter(|issued| issued.sequence < sequence) {
             older.forget_at.get_or_insert(now + keep);
         }
@@ -148,12 +149,12 @@ mod tests {
             given.len()
         };
         assert_eq!(tick(&mut cids, now), 2, "both spares at the start");
-        cids.used(now, &[1; 8], keep);
+        cids.used(now, &[1; 8], || keep);
         assert_eq!(tick(&mut cids, now), 2, "not yet another one");
         let later = now + BETWEEN;
         assert_eq!(tick(&mut cids, later), 3);
-        cids.used(later, &[2; 8], keep);
-        cids.used(later, &[0; 8], keep);
+        cids.used(later, &[2; 8], || keep);
+        cids.used(later, &[0; 8], || keep);
         assert_eq!(tick(&mut cids, later + BETWEEN), 3, "four are good until old ones are forgotten");
         assert_eq!(tick(&mut cids, now + keep), 4);
         assert_eq!(given, [(1, 0), (2, 0), (3, 1), (4, 2)]);

@@ -125,7 +125,7 @@ impl Listener {
         let at = self.prefix_len() + WORD_LEN;
         let payload = frames(packet);
         let Some(peer) = self.peers.get_mut(id) else { return };
-        peer.cids.used(now, cid, Self::keep(&peer.connection));
+        peer.cids.used(now, cid, || Self::keep(&peer.connection));
         if !peer.is_open() {
             // Only CONFIRM again: whoever has not been let in has nothing else to say.
             return;

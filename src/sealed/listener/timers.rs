@@ -26,7 +26,9 @@ impl Listener {
                 self.deadlines.set(index, None);
                 continue;
             };
-            self.time_peer(now, rng, id);
+            if self.due(id).is_some_and(|due| due <= now) {
+                self.time_peer(now, rng, id);
+            }
             self.reschedule(now, id);
         }
     }
@@ -58,14 +60,20 @@ impl Listener {
 
     /// Writes down when the peer is due next.
     pub(super) fn reschedule(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else { return };
-        let at = match peer.standing {
+        if let Some(at) = self.due(id) {
+            self.deadlines.set_after(id.index, now, at);
+        }
+    }
+
+    /// When something of this peer is due.
+    fn due(&self, id: PeerId) -> Option<Instant> {
+        let peer = self.peers.get(id)?;
+        Some(match peer.standing {
             Standing::Asks { until } | Standing::Ended { until } => until,
             Standing::Open => {
                 let live = peer.live.deadline_on(&peer.roam, &self.config, &peer.connection);
                 peer.cids.deadline().map_or(live, |cids| cids.min(live))
             }
-        };
-        self.deadlines.set_after(id.index, now, at);
+        })
     }
 }
