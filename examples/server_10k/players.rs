@@ -27,8 +27,9 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const JOINING: usize = 64;
 /// How often everything is looked at.
 const STEP: Duration = Duration::from_millis(1);
-/// Messages that are sent before the socket is read again.
+/// Messages that are sent before the socket is read again, and datagrams that are read before anything else happens.
 const AT_ONCE: u64 = 256;
+const READ_AT_ONCE: usize = 4_096;
 /// What a message costs in a datagram beyond its bytes: its frame's head, and an acknowledgement that rides along.
 const HEADS: usize = 10;
 
@@ -122,7 +123,8 @@ impl Crowd {
 
     /// Reads the socket and lets everybody run who has news or whose time has come.
     fn step(&mut self) -> Outcome<()> {
-        loop {
+        // Who cannot keep up with what comes must send all the same.
+        for _ in 0..READ_AT_ONCE {
             let mut buffer = std::mem::take(&mut self.buffer);
             let read = self.shared.recv(&mut buffer);
             let found = match read {

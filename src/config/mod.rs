@@ -103,7 +103,8 @@ pub struct Config {
     pub initial_rtt: Duration,
     /// Upper bound of the probe timeout, back-off included. 50 ms to 60 s. Default 2 s.
     pub max_pto: Duration,
-    /// Longest time that an acknowledgement may wait for company. 0 to 25 ms. Default 25 ms.
+    /// Longest time that an acknowledgement may wait for company; twelve times as long for what nobody repeats, whole
+    /// `None` and `Order` messages. 0 to 25 ms. Default 25 ms.
     pub ack_delay: Duration,
     /// Time after which a dial without an answer starts over with fresh keys. 1 s to 60 s. Default 12 s.
     pub attempt_timeout: Duration,

@@ -59,8 +59,7 @@ impl Connection {
     ) -> Result<Received<'p>, Violation> {
         // 1. The peer lives. After a silence that is news: what waits is not repeated by turns but sent.
         let heeded = self.send.has_heeded();
-        let silent =
-            heeded && self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
+        let silent = heeded && self.last_received.is_none_or(|last| now >= last + self.sent.overdue(now) * 2);
         self.last_received = Some(now);
         self.unanswered = None;
         self.send.tick(now);

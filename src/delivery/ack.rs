@@ -11,8 +11,9 @@ const PACKETS_BEFORE_ACK: u32 = 16;
 /// What calls for no repair may wait so many times as long as the rest: for a packet that leaves anyway.
 pub(super) const LEISURE: u32 = 12;
 
-/// But not when so many bytes wait: the window of their sender may not be much larger.
+/// But not when so many bytes wait, fewer where packets are lost: the window of their sender may not be much larger.
 const BYTES_BEFORE_ACK: usize = 1_200;
+const BYTES_IN_TROUBLE: usize = 300;
 
 /// The sender learns the round trip from acknowledgements that were not held back: at least one leaves in so long.
 const UNHELD_EVERY: Duration = Duration::from_secs(4);
@@ -125,8 +126,9 @@ impl Acks {
 
     /// Whether an acknowledgement should leave at the end of a batch.
     fn ends_batch(&self, now: Instant) -> bool {
-        let soon = self.soon && (self.pending >= 2 || (self.news && self.expects_loss(now)));
-        self.urgent || soon || self.bytes >= BYTES_BEFORE_ACK
+        let trouble = self.expects_loss(now);
+        let soon = self.soon && (self.pending >= 2 || (self.news && trouble));
+        self.urgent || soon || self.bytes >= if trouble { BYTES_IN_TROUBLE } else { BYTES_BEFORE_ACK }
     }
 
     fn wants_unheld(&self, now: Instant) -> bool {

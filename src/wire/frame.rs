@@ -149,7 +149,7 @@ pub(crate) fn check(payload: &[u8]) -> Result<(), Malformed> {
 }
 
 /// Frames of a payload that are kept decoded while the rest is checked.
-const FEW: usize = 4;
+const FEW: usize = 2;
 
 /// The frames of a payload that decodes as a whole, each with the bytes left behind it: right after a message frame, its
 /// bytes end where these begin. Most payloads have so few that none is decoded twice.

@@ -40,7 +40,7 @@ pub(super) const LARGE: u32 = 1_200;
 struct Told {
     /// Packets that it acknowledges for the first time.
     packets: u32,
-    /// The largest of them that was on its way, and when it was sent.
+    /// The largest of them, and when it was sent.
     sample: Option<(u64, Instant)>,
     /// When the last of them was sent that an earlier acknowledgement overtook, and when the newest one known then.
     overtaken: Option<(Instant, Instant)>,
@@ -185,13 +185,7 @@ impl SentPackets {
 
     /// Notes a packet of `bytes` bytes whose last `contents` pushed contents are its own, so many of them `parts` of
     /// messages whose fate counts.
-    pub(crate) fn on_sent(
-        &mut self,
-        now: Instant,
-        bytes: usize,
-        (contents, parts): (u32, u32),
-        call: Call,
-    ) {
+    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize, (contents, parts): (u32, u32), call: Call) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if call != Call::No {
             self.flight_bytes += bytes as usize;
@@ -258,7 +252,8 @@ impl SentPackets {
         }
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
         if let Some((_, sent)) = told.sample.filter(|&(number, _)| grew && Some(number) == largest) {
-            let (measured, held) = (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay * LEISURE));
+            let (measured, held) =
+                (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay * LEISURE));
             self.rtt.sample(measured, held);
             self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
         }
@@ -331,8 +326,9 @@ impl SentPackets {
                 self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
                 self.soon_in_flight =
                     self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
-                told.sample = told.sample.max(Some((lowest + offset as u64, packet.sent)));
             }
+            // Also of one that a probe took for lost: on a path that became longer there may be no others.
+            told.sample = told.sample.max(Some((lowest + offset as u64, packet.sent)));
         }
         newly
     }
