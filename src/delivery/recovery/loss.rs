@@ -28,8 +28,9 @@ impl SentPackets {
     pub(super) fn detect_losses(&mut self, now: Instant, settle: &mut impl FnMut(Content, Fate, Carrier)) {
         self.loss_at = None;
         let (Some(largest), Some((_, took))) = (self.largest_acked, self.newest) else { return };
-        let delay = self.path.loss_delay(took, &self.rtt);
+        let mut known = None;
         while let Some(number) = self.next_flying().filter(|&number| number < largest) {
+            let delay = *known.get_or_insert_with(|| self.path.loss_delay(took, &self.rtt));
             let Some(due) = self.at(number).map(|packet| packet.sent + delay) else { return };
             // Later packets were sent later.
             if due > now {
