@@ -218,6 +218,66 @@ mod tests {
         assert_eq!(acknowledged(&[0, 1, 2, 4, 3, 5, 6]), [1, 4, 3, 5, 6]);
     }
 
+    /// Which of so many leisurely packets of so many bytes, 10 ms apart, are acknowledged at the end of their batch.
+    fn leisurely(numbers: impl IntoIterator<Item = u64>, bytes: usize) -> Vec<u64> {
+        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let mut acknowledged = Vec::new();
+        for number in numbers {
+            let arrived = Arrived { number, call: Call::Later, new: true, bytes };
+            acks.on_packet(now, &arrived, 25 * MS);
+            if acks.is_due(now, true) {
+                acks.write(now, &mut Writer::new(&mut room)).unwrap();
+                acknowledged.push(number);
+            }
+            now += 10 * MS;
+        }
+        acknowledged
+    }
+
+    #[test]
+    fn what_nobody_repeats_waits_but_not_for_ever() {
+        // The first one tells the round trip.
+        assert_eq!(leisurely(0..40, 20), [0, 16, 32], "16 packets");
+        assert_eq!(leisurely(0..20, 299), [0, 5, 10, 15], "1,200 bytes");
+        assert_eq!(leisurely(0..20, 300), [0, 4, 8, 12, 16], "1,200 bytes");
+        assert_eq!(leisurely(0..4, 1_200), [0, 1, 2, 3]);
+        assert_eq!(leisurely([0, 1, 3, 4, 5, 6, 7, 8], 100), [0, 3, 6], "300 bytes where one is missing");
+        let again: Vec<u64> = leisurely(0..900, 20).into_iter().filter(|number| number % 16 != 0).collect();
+        assert!(again.is_empty() || again[0] >= 400, "{again:?}");
+    }
+
+    #[test]
+    fn what_nobody_repeats_waits_twelve_times_as_long_and_not_in_company_of_what_may_not() {
+        let (mut acks, now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let packet = |number, call| Arrived { number, call, new: true, bytes: 20 };
+        acks.on_packet(now, &packet(0, Call::Later), 25 * MS);
+        acks.write(now, &mut Writer::new(&mut room)).unwrap();
+        acks.on_packet(now, &packet(1, Call::Later), 25 * MS);
+        assert_eq!(acks.deadline(), Some(now + 300 * MS));
+        assert!(!acks.is_due(now + 299 * MS, true) && acks.is_due(now + 300 * MS, false));
+        acks.on_packet(now, &packet(2, Call::Soon), 25 * MS);
+        assert_eq!(acks.deadline(), Some(now + 25 * MS));
+        assert!(acks.is_due(now, true), "two packets, and one of them may not wait");
+    }
+
+    #[test]
+    fn every_four_seconds_an_acknowledgement_is_not_held_back() {
+        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let mut unheld = 0;
+        for number in 0..400 {
+            acks.on_packet(now, &Arrived { number, call: Call::Later, new: true, bytes: 20 }, 25 * MS);
+            unheld += u32::from(acks.is_due(now, true));
+            // A packet leaves anyway, a little later.
+            acks.write(
+                now + if acks.is_due(now, true) { 0 * MS } else { 30 * MS },
+                &mut Writer::new(&mut room),
+            )
+            .unwrap();
+            now += 50 * MS;
+        }
+        assert_eq!(unheld, 5, "in 20 s");
+    }
+
     #[test]
     fn trouble_is_forgotten_in_time() {
         let later: Vec<u64> = (0..2).chain(3..405).collect();

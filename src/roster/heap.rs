@@ -139,6 +139,22 @@ mod tests {
     use crate::os::Environment;
 
     #[test]
+    fn an_entry_that_is_too_early_stays_until_its_time_comes() {
+        let (now, ms) = (Environment::os().now(), Duration::from_millis(1));
+        let mut heap = Deadlines::default();
+        let at = |heap: &Deadlines| heap.next().map(|(at, _)| at);
+        heap.set_after(7, now, now + 10 * ms);
+        heap.set_after(7, now + ms, now + 20 * ms);
+        assert_eq!(at(&heap), Some(now + 10 * ms), "later: nothing moves");
+        heap.set_after(7, now + ms, now + 5 * ms);
+        assert_eq!(at(&heap), Some(now + 5 * ms), "earlier: at once");
+        heap.set_after(7, now + 5 * ms, now + 20 * ms);
+        assert_eq!(at(&heap), Some(now + 20 * ms), "its time has come");
+        heap.set_after(7, now + 20 * ms, now + 20 * ms);
+        assert_eq!(at(&heap), Some(now + 21 * ms), "what is due after it ran is due again soon");
+    }
+
+    #[test]
     fn whatever_is_set_moved_and_taken_out_the_earliest_is_on_top() {
         let start = Environment::os().now();
         let mut heap = Deadlines::default();

@@ -253,6 +253,14 @@ proptest! {
         let says_something = frames.iter().any(|frame| !matches!(frame, Owned::Padding(_)));
         let acks = frames.iter().filter(|frame| matches!(frame, Owned::Ack { .. })).count();
         prop_assert_eq!(frame::check(&payload).is_ok(), says_something && acks <= 1);
+        if let Ok(checked) = frame::Checked::new(&payload) {
+            let mut plain = Frames::new(&payload);
+            for (frame, left) in checked {
+                prop_assert_eq!(Some(Ok(frame)), plain.next());
+                prop_assert_eq!(left, plain.remaining());
+            }
+            prop_assert!(plain.next().is_none());
+        }
         prop_assert_eq!(again(&payload), Some(payload));
     }
 

@@ -179,10 +179,12 @@ impl SentPackets {
             return 0;
         }
         self.probes = self.probes.saturating_add(1);
+        // Where nothing is to be repeated one question is enough.
+        let probes = if self.soon_in_flight > 0 || self.owed { 2 } else { 1 };
         // The timer runs from now, also if the probe cannot leave.
         self.last_eliciting = Some(now);
         self.repeat_oldest(now, &mut settle);
-        2
+        probes
     }
 
     /// Hands the contents of the two oldest flying packets back for another try, and takes them out of the flight.

@@ -203,9 +203,10 @@ impl SentPackets {
         self.pop_settled(now);
     }
 
-    /// How much longer than others the peer may hold back word of all that is on its way.
+    /// How much longer than others the peer may hold back word of all that is on its way; a little more than it should,
+    /// because its clock may wake it late, and nothing waits for the word.
     fn leisure(&self) -> Duration {
-        if self.soon_in_flight > 0 { Duration::ZERO } else { self.ack_delay * (LEISURE - 1) }
+        if self.soon_in_flight > 0 { Duration::ZERO } else { self.ack_delay * LEISURE }
     }
 
     fn push(&mut self, now: Instant, bytes: u32, contents: u32, call: Call) {
