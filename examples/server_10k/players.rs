@@ -219,8 +219,8 @@ impl Crowd {
             crowd.sent += 1;
             crowd.see_to(index);
         })?;
-        // The last of them are on their way.
-        self.idle(Duration::from_millis(100))?;
+        // The last of them are on their way, and acknowledgements wait for up to 300 ms.
+        self.idle(Duration::from_millis(400))?;
         Ok(format!("{} {}", self.sent, self.echoed))
     }
 

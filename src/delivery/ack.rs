@@ -126,9 +126,13 @@ impl Acks {
 
     /// Whether an acknowledgement should leave at the end of a batch.
     fn ends_batch(&self, now: Instant) -> bool {
-        let trouble = self.expects_loss(now);
-        let soon = self.soon && (self.pending >= 2 || (self.news && trouble));
-        self.urgent || soon || self.bytes >= if trouble { BYTES_IN_TROUBLE } else { BYTES_BEFORE_ACK }
+        let trouble = self.news && self.expects_loss(now);
+        self.urgent
+            || if self.soon {
+                self.pending >= 2 || trouble
+            } else {
+                self.bytes >= if trouble { BYTES_IN_TROUBLE } else { BYTES_BEFORE_ACK }
+            }
     }
 
     fn wants_unheld(&self, now: Instant) -> bool {

@@ -40,7 +40,7 @@ pub(super) const LARGE: u32 = 1_200;
 struct Told {
     /// Packets that it acknowledges for the first time.
     packets: u32,
-    /// The largest of them, and when it was sent.
+    /// The largest of them of which a round trip is to be taken, and when it was sent.
     sample: Option<(u64, Instant)>,
     /// When the last of them was sent that an earlier acknowledgement overtook, and when the newest one known then.
     overtaken: Option<(Instant, Instant)>,
@@ -328,8 +328,11 @@ impl SentPackets {
                 self.soon_in_flight =
                     self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
             }
-            // Also of one that a probe took for lost: on a path that became longer there may be no others.
-            told.sample = told.sample.max(Some((lowest + offset as u64, packet.sent)));
+            // Also of one taken for lost when a probe was the last that was done: on a path that became longer than the
+            // probe timeout there may be no others.
+            if was == State::Flying || self.probes > 0 {
+                told.sample = told.sample.max(Some((lowest + offset as u64, packet.sent)));
+            }
         }
         newly
     }
