@@ -196,7 +196,9 @@ impl SentPackets {
             let since = now + self.leisure();
             self.waiting = Some(self.waiting.map_or(since, |before| before.min(since)));
         }
-        if parts > 0 && self.echo_at.is_none() && self.is_dark(now) {
+        // Nobody waits for word of positions that carry an acknowledgement along.
+        let asks = parts > 0 || (contents > 0 && call != Call::Later);
+        if asks && self.echo_at.is_none() && self.is_dark(now) {
             self.echo_at = Some(now + loss::ECHO);
         }
         self.push(now, bytes, contents, call);
