@@ -70,6 +70,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         (self.taken, self.beyond_share) = (0, 0);
         self.core.peers_mut().begin_round();
         let now = clock.unwrap_or_else(|| self.environment.now());
+        self.core.heed_others(now);
         self.flush_and_transmit(now);
         None
     }

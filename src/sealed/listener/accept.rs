@@ -9,6 +9,7 @@ use super::{
     CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES, Peer,
     cids::{Cid, Cids},
     gate::Share,
+    port::Joined,
     receive::frames,
 };
 use crate::{
@@ -52,7 +53,8 @@ impl Listener {
             return Err(Dropped::Handshake);
         }
         let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
-        let (joined, ends) = (entry.number(), entry.ends());
+        let ends = entry.ends();
+        let joined = (self.port.nanos(ends), entry.number());
         let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
         let negotiated = agreed.negotiated;
         let Ok(live) = Live::begin(*agreed, &self.config, now, rng) else {
@@ -124,6 +126,8 @@ impl Listener {
         }
         if let Some(key) = key {
             self.by_key.insert(*key.as_bytes(), id);
+            let (at, _) = joined;
+            self.port.tell_others(Joined { key: *key.as_bytes(), at, worker: self.worker(), reference });
             // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
             self.half_open.erase(|stage| match stage {
                 Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
@@ -136,6 +140,28 @@ impl Listener {
         self.peers.make_ready(id);
         self.reschedule(now, id);
         true
+    }
+
+    /// Ends the sessions here whose players were let in again by other workers of the port. PROTOCOL.md, "Workers".
+    pub(crate) fn heed_others(&mut self, now: Instant) {
+        let own = self.worker();
+        for joined in self.port.take(own) {
+            let Some(&id) = self.by_key.get(&joined.key) else { continue };
+            let Some(Peer { live, joined: (at, _), .. }) = self.peer(id) else { continue };
+            if joined.displaces(*at, own) {
+                self.say_close(id, CODE_REPLACED, &joined.reference);
+                self.end(now, id, CloseReason::Replaced);
+            } else {
+                // A yes that came late to an earlier join: the session of that is the one to end.
+                let reference = messages::reference(&live.init);
+                self.port.tell(joined.worker, Joined { at: *at, worker: own, reference, ..joined });
+            }
+        }
+    }
+
+    /// Which worker of the port this is.
+    fn worker(&self) -> u8 {
+        self.server.worker.map_or(0, |worker| worker.index)
     }
 
     /// Sees to it that a peer that is let in counts among the sessions: with the place that it has, with that of the

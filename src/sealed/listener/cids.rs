@@ -179,4 +179,17 @@ mod tests {
         assert_eq!(tick(&mut cids, now + keep), 4);
         assert_eq!(given, [(1, 0), (2, 0), (3, 1), (4, 2)]);
     }
+
+    #[test]
+    fn strangers_have_a_thousand_datagrams_a_second_of_each_id() {
+        let mut cids = Cids::new([0; 8]);
+        cids.give(Environment::os().now(), [1; 8]);
+        for id in 0..2 {
+            let burst = (0..5_000).filter(|_| cids.take_stranger(0, &[id; 8])).count();
+            assert_eq!(burst, 1_000);
+            let later = (0..5_000).filter(|_| cids.take_stranger(SECOND / 2, &[id; 8])).count();
+            assert_eq!(later, 500);
+        }
+        assert!(!cids.take_stranger(0, &[2; 8]), "an id of nobody's");
+    }
 }

@@ -9,6 +9,7 @@ mod gate;
 mod half_open;
 mod handshake;
 mod peer;
+mod port;
 mod receive;
 mod timers;
 mod transmit;
@@ -29,7 +30,7 @@ use self::{
     gate::{Gate, Replies},
     half_open::HalfOpenTable,
 };
-pub(crate) use self::{gate::CookieSecrets, peer::Peer};
+pub(crate) use self::{peer::Peer, port::Port};
 use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},
@@ -51,8 +52,7 @@ pub struct Listener {
     config: Arc<Config>,
     local: Local,
     gate: Gate,
-    /// What the cookies are made from; shared by the workers of one port.
-    secrets: Arc<CookieSecrets>,
+    port: Arc<Port>,
     half_open: HalfOpenTable<Stage>,
     owners: HashMap<Cid, PeerId, cids::OwnBytes>,
     peers: Roster<Peer>,
@@ -72,12 +72,12 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    /// A server with the keys of `credentials`, which must be of a profile that answers. A further worker of a port is
-    /// given the secrets of the first one's cookies.
+    /// A server with the keys of `credentials`, which must be of a profile that answers. A further worker is given the
+    /// port of the first one.
     pub(crate) fn new<R: TryCryptoRng + ?Sized>(
         credentials: Credentials,
         server: ServerConfig,
-        secrets: Option<&Arc<CookieSecrets>>,
+        port: Option<&Arc<Port>>,
         now: Instant,
         rng: &mut R,
     ) -> Result<Self, NoListener> {
@@ -87,15 +87,16 @@ impl Listener {
         }
         let config = Arc::new(server.session.clone());
         let local = Local::new(credentials, &config, &server.route).map_err(NoListener::Config)?;
-        let secrets = match secrets {
+        let port = match port {
             Some(shared) => Arc::clone(shared),
-            None => Arc::new(CookieSecrets::new(now, rng).map_err(|_| NoListener::Entropy)?),
+            None => Arc::new(Port::new(&server, now, rng).map_err(|_| NoListener::Entropy)?),
         };
-        let gate =
-            Gate::new(&server.flood, Arc::clone(&secrets), now, rng).map_err(|_| NoListener::Entropy)?;
+        port.check(&server).map_err(NoListener::Config)?;
+        let cookies = Arc::clone(port.cookies());
+        let gate = Gate::new(&server.flood, cookies, now, rng).map_err(|_| NoListener::Entropy)?;
         Ok(Self {
             gate,
-            secrets,
+            port,
             half_open: HalfOpenTable::new(server.flood.half_open, now),
             owners: HashMap::default(),
             peers: Roster::default(),
@@ -112,8 +113,9 @@ impl Listener {
 
     // ---- what the application asks ----
 
-    pub(crate) fn cookie_secrets(&self) -> &Arc<CookieSecrets> {
-        &self.secrets
+    /// What the workers of one port share.
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.port
     }
 
     pub(crate) fn peers(&self) -> &Roster<Peer> {

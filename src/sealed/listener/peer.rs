@@ -9,8 +9,9 @@ pub(crate) struct Peer {
     pub(super) live: Box<Live>,
     pub(super) roam: Roam,
     pub(super) cids: Cids,
-    /// The number of the half-open entry that it came from: a later one is a later join.
-    pub(super) joined: u64,
+    /// When the half-open entry ends that it came from, as the port counts time, and that entry's number: a later one is
+    /// a later join.
+    pub(super) joined: (u64, u64),
     /// Its place among the sessions of where it joined from.
     pub(super) share: Option<Share>,
 }

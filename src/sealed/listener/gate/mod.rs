@@ -20,15 +20,13 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(super) use self::cookie::CookieSecrets;
 pub(super) use self::replies::{Replies, Reply};
 pub(super) use self::tokens::{Nanos, SECOND, Tokens, worth};
+pub(crate) use self::{cookie::COOKIE_LEN, shares::Share};
 use self::{
     cookie::Cookies,
     shares::{Claim, Shares},
-};
-pub(crate) use self::{
-    cookie::{COOKIE_LEN, CookieSecrets},
-    shares::Share,
 };
 use super::half_open::HalfOpenTable;
 use crate::{
