@@ -59,6 +59,7 @@ fn config(index: u8) -> ServerConfig {
     let mut config = ServerConfig::default();
     config.worker = Some(Worker { index, count: 2 });
     config.flood.require_cookie = true;
+    config.accept_timeout = Duration::from_secs(5);
     config
 }
 
