@@ -36,6 +36,7 @@ tests! {
     a_server_that_drains_answers_no_newcomer_and_keeps_its_players
     a_drained_server_lets_everything_arrive_that_is_queued
     a_draining_server_turns_newcomers_away_until_the_drain_is_called_off
+    what_one_round_leaves_unread_is_due_at_once
 }
 
 fn link() -> Link {
@@ -259,4 +260,28 @@ where
     scene.run(Duration::from_secs(10));
     assert!(scene.players[0].endpoint.is_connected() && scene.players[2].endpoint.is_connected());
     assert_eq!(scene.players[0].heard.len(), 1);
+}
+
+fn what_one_round_leaves_unread_is_due_at_once<L: ServerSession, S: Session>()
+where
+    Scene<L, S>: Kind,
+{
+    let mut config = ServerConfig::default();
+    config.reads_per_call = 64;
+    let mut scene = Scene::<L, S>::of(23, Link::default(), &config);
+    // As many as a batch holds, so that nothing that was read waits between two rounds.
+    for _ in 0..3 * 64 {
+        scene.net.inject(home(0), port(), &[0; 100]);
+    }
+    scene.net.advance(Duration::from_millis(1));
+    let mut rounds = 0;
+    loop {
+        assert!(scene.host.server.recv().is_none());
+        rounds += 1;
+        if scene.host.server.maintain().is_none_or(|due| due > scene.net.now()) {
+            break;
+        }
+    }
+    // The last one finds that nothing is left.
+    assert_eq!((rounds, scene.host.server.stats().datagrams_received), (4, 192));
 }

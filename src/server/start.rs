@@ -147,20 +147,20 @@ impl<A: AddressedUdp> PlainServer<A> {
 }
 
 /// What the shell needs to know of the configuration.
-struct Sizes {
+pub(super) struct Sizes {
     largest: usize,
     reads_per_call: usize,
 }
 
 impl Sizes {
-    fn of(config: &ServerConfig) -> Self {
+    pub(super) fn of(config: &ServerConfig) -> Self {
         let largest = usize::from(config.session.max_datagram_bytes);
         Self { largest, reads_per_call: config.reads_per_call }
     }
 }
 
 impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
-    fn assemble(
+    pub(super) fn assemble(
         mut socket: A,
         core: L,
         environment: Environment,
@@ -178,6 +178,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             current: None,
             taken: 0,
             beyond_share: 0,
+            unread: false,
             everybody: Vec::new(),
             reads_per_call: sizes.reads_per_call,
             drain: None,
