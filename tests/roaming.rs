@@ -406,11 +406,11 @@ fn a_flood_under_the_id_that_a_player_has_left_does_not_keep_him_from_moving() {
     scene.net.record(false);
     let mut garbage = seen.bytes.to_vec();
     garbage[8..].fill(0x55);
-    // Twenty times what strangers may cost, before and while he moves.
-    let flood = |scene: &mut Scene, milliseconds: usize| {
-        for _ in 0..milliseconds {
-            (0..20).for_each(|_| scene.net.inject(attacker(), port(), &garbage));
-            scene.run(MS);
+    // Twenty times what strangers may cost, evenly, before and while he moves.
+    let flood = |scene: &mut Scene, milliseconds: u32| {
+        for _ in 0..20 * milliseconds {
+            scene.net.inject(attacker(), port(), &garbage);
+            scene.run(MS / 20);
         }
     };
     flood(&mut scene, 200);
