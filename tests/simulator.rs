@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use common::{environment, here, keys, there};
-use sealgram::sim::{Link, Nat, Net};
+use sealgram::sim::{Link, Nat, Net, Socket};
 use sealgram::{
     Config, Credentials, Endpoint, Event, Guarantee, Sealed, SealedEndpoint, UdpLike, Unconnected,
 };

@@ -43,7 +43,7 @@ impl ServerCore for Talker {
         out: &mut [u8],
     ) -> Option<(usize, SocketAddr)> {
         self.said += 1;
-        out.first_mut().map(|first| *first = 1);
+        *out.first_mut()? = 1;
         Some((1, ([10, 0, 0, 1], 1).into()))
     }
 

@@ -137,8 +137,7 @@ mod tests {
     }
 
     fn port(count: u8) -> (Port, ServerConfig) {
-        let mut config = ServerConfig::default();
-        config.worker = Some(Worker { index: 0, count });
+        let config = ServerConfig { worker: Some(Worker { index: 0, count }), ..ServerConfig::default() };
         (Port::new(&config, Environment::os().now(), &mut Chance(1)).unwrap(), config)
     }
 
