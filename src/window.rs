@@ -13,7 +13,7 @@ pub(crate) enum Seen {
 }
 
 /// A window over the last `(WORDS - 1) * 64` numbers. One word is always being refilled, so moving clears whole words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window<const WORDS: usize> {
     words: [u64; WORDS],
     /// One more than the highest number accepted; 0 before the first.

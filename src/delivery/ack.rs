@@ -121,9 +121,30 @@ impl Acks {
         Ok(Some(largest))
     }
 
+    /// Nothing is to be acknowledged, and no haste is called for.
+    pub(crate) fn may_rest(&self, now: Instant) -> bool {
+        self.pending == 0 && !self.expects_loss(now)
+    }
+
+    pub(crate) fn rest(&mut self) -> Kept {
+        let Self { ranges, largest_at: _, pending: _, due: _, urgent: _, news: _, trouble_until: _ } = self;
+        ranges.shrink();
+        Kept(std::mem::take(ranges))
+    }
+
     /// Gives back memory that an idle session does not need.
     pub(crate) fn shrink(&mut self) {
         self.ranges.shrink();
+    }
+}
+
+/// What is kept at rest: the numbers that may still be named.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept(Ranges);
+
+impl Kept {
+    pub(crate) fn wake(self) -> Acks {
+        Acks { ranges: self.0, ..Acks::default() }
     }
 }
 

@@ -64,7 +64,7 @@ impl Packets {
 }
 
 /// Counts what arrives by its numbers. The caller notes each number once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     highest: Option<u64>,
     pub(crate) counted: Packets,

@@ -74,7 +74,7 @@ impl Listener {
         let Some(roam) = Roam::new(now, rng, (from, proven), bytes) else {
             return self.give_back(share);
         };
-        let mut connection = Box::new(Connection::new(&self.config));
+        let mut connection = Connection::new(&self.config);
         connection.start(now, &negotiated, live.channel.seal.next_number());
         let at = self.prefix_len() + WORD_LEN;
         if connection.receive(now, number, payload, at).is_err() {

@@ -173,13 +173,13 @@ impl Listener {
     }
 
     pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
-        self.peers.get(id).filter(|peer| !peer.asks()).map(|peer| &*peer.connection)
+        self.peers.get(id).filter(|peer| !peer.asks()).map(|peer| &peer.connection)
     }
 
     /// The peer may have something to send afterwards.
     pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
         self.touch(id);
-        self.peers.get_mut(id).filter(|peer| !peer.asks()).map(|peer| &mut *peer.connection)
+        self.peers.get_mut(id).filter(|peer| !peer.asks()).map(|peer| &mut peer.connection)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<(PeerId, Event)> {

@@ -27,7 +27,7 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) live: Box<Live>,
-    pub(super) connection: Box<Connection>,
+    pub(super) connection: Connection,
     pub(super) roam: Roam,
     pub(super) cids: Cids,
     pub(super) standing: Standing,

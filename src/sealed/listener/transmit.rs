@@ -52,7 +52,7 @@ impl Listener {
 
     /// A datagram of this peer leaves. Most have just one to send: they need not be asked again in vain.
     fn sent_one(&mut self, now: Instant, id: PeerId) {
-        let silent = |peer: &mut Peer| peer.roam.is_at_rest() && peer.connection.is_silent();
+        let silent = |peer: &mut Peer| peer.roam.is_at_rest() && peer.connection.is_silent(now);
         let silent = self.peers.get_mut(id).is_some_and(silent);
         if silent { self.reschedule(now, id) } else { self.make_ready(id) }
     }
