@@ -25,8 +25,9 @@ pub(super) struct Kept {
     may_fragment: bool,
     /// The client was asked to go elsewhere.
     redirected: bool,
-    overhead: usize,
+    overhead: u16,
     last_received: Option<Instant>,
+    /// What came in and, with it, what the sending half counted.
     seen: stats::Seen,
     stale_before: u64,
     duplicates_before: u64,
@@ -91,9 +92,9 @@ impl Awake {
             mtu: mtu.clone(),
             may_fragment: *may_fragment,
             redirected: gifts.has_redirected(),
-            overhead: *overhead,
+            overhead: u16::try_from(*overhead).unwrap_or(u16::MAX),
             last_received: *last_received,
-            seen: seen.clone(),
+            seen: seen.with(&sent.counted),
             stale_before: *stale_before,
             duplicates_before: *duplicates_before,
         })
@@ -102,20 +103,23 @@ impl Awake {
 
 impl Kept {
     pub(super) fn wake(self, config: &Arc<Config>) -> Awake {
+        let (counted, seen) = self.seen.apart();
+        let mut sent = self.sent.wake(config);
+        sent.counted = counted;
         Awake {
             started: true,
             send: self.send.wake(config),
             recv: self.recv.wake(|message, fragments| Awake::recv_limits(config, message, fragments)),
             acks: self.acks.wake(),
-            sent: self.sent.wake(config),
+            sent,
             rate: self.rate.wake(config),
-            capacity: usize::from(self.mtu.size()).saturating_sub(self.overhead),
+            capacity: usize::from(self.mtu.size()).saturating_sub(self.overhead.into()),
             mtu: self.mtu,
             may_fragment: self.may_fragment,
             control: Control { window_due: false, gifts: Gifts::after_rest(self.redirected) },
-            overhead: self.overhead,
+            overhead: self.overhead.into(),
             last_received: self.last_received,
-            seen: self.seen,
+            seen,
             stale_before: self.stale_before,
             duplicates_before: self.duplicates_before,
             ..Awake::new(config)

@@ -1,7 +1,7 @@
 //! What a sending half keeps at rest: the numbers of its lanes, what the peer lets it send, and what it counted. Nothing
 //! is queued then, so that what the other queues and the timers name is gone.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     notices::Notices,
@@ -9,6 +9,22 @@ use super::{
     send_lane::SendLane,
 };
 use crate::config::Config;
+
+/// A duration in eight bytes, of 584 years at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nanos(u64);
+
+impl From<Duration> for Nanos {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Nanos> for Duration {
+    fn from(Nanos(nanos): Nanos) -> Self {
+        Self::from_nanos(nanos)
+    }
+}
 
 /// What is kept at rest.
 #[derive(Clone, Debug)]

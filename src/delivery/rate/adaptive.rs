@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Progress, base::Base};
+use super::{super::rest::Nanos, Progress, base::Base};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
@@ -110,16 +110,17 @@ pub(crate) struct Adaptive {
 pub(crate) struct Fresh {
     window: usize,
     grown_rounds: u32,
-    base: Duration,
-    standing: Duration,
-    held: Duration,
-    noise: Duration,
+    base: Nanos,
+    standing: Nanos,
+    held: Nanos,
+    noise: Nanos,
 }
 
 impl Fresh {
     pub(super) fn wake(self, max: usize) -> Adaptive {
         let Self { window, grown_rounds, base, standing, held, noise } = self;
-        let base = Base::of(base);
+        let (base, standing) = (Base::of(base.into()), standing.into());
+        let (held, noise) = (held.into(), noise.into());
         Adaptive { window, grown_rounds, base, standing, held, noise, ..Adaptive::new(max) }
     }
 }
@@ -131,8 +132,8 @@ impl Adaptive {
 
     /// All that is worth keeping over a pause as long as no queue was met.
     pub(super) fn fresh(&self) -> Option<Fresh> {
-        let &Self { window, grown_rounds, standing, held, noise, .. } = self;
-        let base = self.base.get();
+        let (window, grown_rounds, base) = (self.window, self.grown_rounds, self.base.get().into());
+        let (standing, held, noise) = (self.standing.into(), self.held.into(), self.noise.into());
         self.starting.then_some(Fresh { window, grown_rounds, base, standing, held, noise })
     }
 

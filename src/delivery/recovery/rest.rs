@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Path, Rtt, SentPackets};
-use crate::{config::Config, stats::Packets};
+use super::SentPackets;
+use crate::{
+    config::Config,
+    delivery::{path, rtt},
+};
 
 /// What is kept at rest.
 #[derive(Clone, Debug)]
@@ -11,9 +14,8 @@ pub(crate) struct Kept {
     next: u64,
     largest_acked: Option<u64>,
     skipped: Box<[u64]>,
-    path: Path,
-    rtt: Rtt,
-    counted: Packets,
+    path: path::Kept,
+    rtt: rtt::Kept,
 }
 
 impl SentPackets {
@@ -27,6 +29,7 @@ impl SentPackets {
         self.packets.is_empty() && self.contents.is_empty()
     }
 
+    /// What it `counted` is the owner's to keep.
     pub(crate) fn rest(&mut self) -> Kept {
         let next = self.next_number();
         let Self {
@@ -54,24 +57,25 @@ impl SentPackets {
             max_pto: _,
             news: _,
             most: _,
-            counted,
+            counted: _,
         } = self;
-        let (largest_acked, path, rtt, counted) = (*largest_acked, *path, *rtt, *counted);
-        Kept { next, largest_acked, skipped: skipped.iter().copied().collect(), path, rtt, counted }
+        let skipped = skipped.iter().copied().collect();
+        Kept { next, largest_acked: *largest_acked, skipped, path: path.rest(), rtt: rtt.rest() }
     }
 }
 
 impl Kept {
     pub(crate) fn wake(self, config: &Config) -> SentPackets {
-        let Self { next, largest_acked, skipped, path, rtt, counted } = self;
-        let mut sent = SentPackets { largest_acked, path, rtt, counted, ..SentPackets::new(config, next) };
+        let Self { next, largest_acked, skipped, path, rtt } = self;
+        let (path, rtt) = (path.wake(), rtt.wake());
+        let mut sent = SentPackets { largest_acked, path, rtt, ..SentPackets::new(config, next) };
         sent.remember_skips(&skipped);
         sent
     }
 
     /// Probe timeout without back-off.
     pub(crate) fn pto_base(&self, config: &Config) -> Duration {
-        self.rtt.pto(super::ACK_DELAY).min(config.max_pto)
+        self.rtt.wake().pto(super::ACK_DELAY).min(config.max_pto)
     }
 
     pub(crate) fn largest_acked(&self) -> Option<u64> {

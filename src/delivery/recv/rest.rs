@@ -11,7 +11,9 @@ pub(crate) struct Kept {
     parities: Option<Box<Parities>>,
     consumed: u64,
     advertised: u64,
-    counters: RecvCounters,
+    /// What the statistics ask for of the counters.
+    duplicates: u64,
+    stale: u64,
     max_message: u32,
     max_fragments: u16,
 }
@@ -47,7 +49,8 @@ impl RecvQueue {
             parities: parities.take(),
             consumed: *consumed,
             advertised: *advertised,
-            counters: *counters,
+            duplicates: counters.duplicates,
+            stale: counters.stale,
             max_message: limits.max_message,
             max_fragments: limits.max_fragments,
         }
@@ -57,13 +60,14 @@ impl RecvQueue {
 impl Kept {
     /// `limits` are those of a session in which a message has so many bytes and fragments at most.
     pub(crate) fn wake(self, limits: impl FnOnce(u32, u16) -> RecvLimits) -> RecvQueue {
+        let Self { duplicates, stale, .. } = self;
         RecvQueue {
             lanes: self.lanes,
             store: Store::new(self.stamps),
             parities: self.parities,
             consumed: self.consumed,
             advertised: self.advertised,
-            counters: self.counters,
+            counters: RecvCounters { duplicates, stale, ..RecvCounters::default() },
             ..RecvQueue::new(limits(self.max_message, self.max_fragments))
         }
     }
