@@ -12,6 +12,8 @@ use host::Scene;
 use sealgram::{Config, Guarantee, LaneId, SendOptions, ServerConfig, ServerSession, Session, sim::Link};
 
 const PLAYERS: usize = 1_000;
+/// So many come at once.
+const GROUP: usize = 100;
 /// The bound of an idle peer, in bytes.
 const MOST: i64 = 2_048;
 /// What an allocator adds to a block, at most: a head, and what is left over.
@@ -21,7 +23,6 @@ fn config() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.flood.max_sessions = 2 * PLAYERS;
     config.flood.half_open = 256;
-    // Everybody comes at once.
     config.flood.handshake_dh_per_second = 1_000_000;
     config
 }
@@ -62,7 +63,6 @@ fn talk<L: ServerSession, S: Session>(scene: &mut Scene<L, S>) {
 /// Bytes of one peer, long after all have joined, and after they have talked if they do.
 fn each<L: ServerSession, S: Session>(empty: Scene<L, S>, mut full: Scene<L, S>, talks: bool) -> i64 {
     let own = held(empty);
-    full.all_join();
     assert_eq!(full.host.server.len(), PLAYERS);
     if talks {
         talk(&mut full);
@@ -74,13 +74,23 @@ fn each<L: ServerSession, S: Session>(empty: Scene<L, S>, mut full: Scene<L, S>,
 
 fn sealed(players: usize) -> Scene {
     let mut scene = Scene::new(1, link(), &config());
-    (0..players).for_each(|_| drop(scene.join(&Config::default())));
+    for index in 0..players {
+        scene.join(&Config::default());
+        if index % GROUP == GROUP - 1 {
+            scene.all_join();
+        }
+    }
     scene
 }
 
 fn plain(players: usize) -> host::PlainScene {
     let mut scene = Scene::plain(1, link(), &config());
-    (0..players).for_each(|_| drop(scene.dial(&Config::default())));
+    for index in 0..players {
+        scene.dial(&Config::default());
+        if index % GROUP == GROUP - 1 {
+            scene.all_join();
+        }
+    }
     scene
 }
 
