@@ -53,6 +53,7 @@ impl Awake {
         if !self.may_rest(now) {
             return None;
         }
+        self.take_counters();
         let Self {
             send,
             recv,

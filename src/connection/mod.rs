@@ -104,7 +104,7 @@ struct Awake {
     in_use: bool,
     /// What came in, as packet numbers tell it.
     seen: stats::Seen,
-    /// What earlier sessions counted.
+    /// What earlier sessions counted, and this one before it rested.
     stale_before: u64,
     duplicates_before: u64,
 }
@@ -153,9 +153,7 @@ impl Awake {
 
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
-        let before = self.recv.counters();
-        self.stale_before = self.stale_before.saturating_add(before.stale);
-        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
+        self.take_counters();
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
         let limits = Self::recv_limits(&self.config, max_message, negotiated.max_fragments);
         let mut before = std::mem::replace(&mut self.recv, RecvQueue::new(limits));
@@ -178,6 +176,13 @@ impl Awake {
         self.started = true;
         self.flush = true;
         self.last_received = Some(now);
+    }
+
+    /// The receiving half will count from zero again.
+    fn take_counters(&mut self) {
+        let before = self.recv.counters();
+        self.stale_before = self.stale_before.saturating_add(before.stale);
+        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
     }
 
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.

@@ -185,7 +185,8 @@ pub(crate) struct OpenKeys {
     header: Secret<32>,
     /// Of the next epoch; its key is made ahead, so that a step takes no longer than any other packet.
     next_traffic: Traffic,
-    previous: Option<Previous>,
+    /// There for three seconds after each step.
+    previous: Option<Box<Previous>>,
     current: PacketKey,
     next: PacketKey,
     epoch: u32,
@@ -351,7 +352,7 @@ impl OpenKeys {
                 let key = std::mem::replace(&mut self.current, next);
                 self.next_traffic = after_next;
                 let until = now.checked_add(keep_previous.min(MAX_KEEP_PREVIOUS));
-                self.previous = until.map(|until| Previous { key, until });
+                self.previous = until.map(|until| Box::new(Previous { key, until }));
                 self.floor = self.floor.max(self.range.map(|(_, highest)| highest));
                 self.range = Some((number, number));
                 self.epoch = self.epoch.wrapping_add(1);

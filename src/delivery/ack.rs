@@ -1,6 +1,9 @@
 //! What was received: packet numbers as ranges, and when to say so. Knows no contents; bounded to 64 ranges.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::ranges::Ranges;
 use crate::wire::{NoRoom, ack, codec::Writer};
@@ -128,8 +131,13 @@ impl Acks {
 
     pub(crate) fn rest(&mut self) -> Kept {
         let Self { ranges, largest_at: _, pending: _, due: _, urgent: _, news: _, trouble_until: _ } = self;
+        if ranges.len() == 1 {
+            if let Some(only) = ranges.pop_first() {
+                return Kept::One(only);
+            }
+        }
         ranges.shrink();
-        Kept(std::mem::take(ranges))
+        Kept::Many(std::mem::take(ranges))
     }
 
     /// Gives back memory that an idle session does not need.
@@ -140,11 +148,23 @@ impl Acks {
 
 /// What is kept at rest: the numbers that may still be named.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept(Ranges);
+pub(crate) enum Kept {
+    /// They are all of one range, as without loss.
+    One(Range<u64>),
+    Many(Ranges),
+}
 
 impl Kept {
     pub(crate) fn wake(self) -> Acks {
-        Acks { ranges: self.0, ..Acks::default() }
+        let ranges = match self {
+            Self::One(range) => {
+                let mut ranges = Ranges::new();
+                ranges.insert(range);
+                ranges
+            }
+            Self::Many(ranges) => ranges,
+        };
+        Acks { ranges, ..Acks::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a sending half keeps at rest: the numbers of its lanes, what the peer lets it send, and what it counted. Nothing
 //! is queued then, so that what the other queues and the timers name is gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     notices::Notices,
@@ -32,11 +32,10 @@ pub(crate) struct Kept {
     /// Longest messages that the session's peer takes.
     delivery: usize,
     unreliable: usize,
-    lanes: Vec<SendLane>,
+    lanes: Box<[SendLane]>,
     needless: u64,
     redundancy: u8,
     late_acks: u64,
-    clock: Option<Instant>,
     next_id: u64,
     window_used: u64,
     window_limit: u64,
@@ -72,7 +71,8 @@ impl SendQueue {
             skips_waiting: _,
             skips_held: _,
             notices,
-            clock,
+            // Whatever needs it is told the time first.
+            clock: _,
             building: _,
             next_id,
             unsent_messages: _,
@@ -86,11 +86,10 @@ impl SendQueue {
         Kept {
             delivery: *delivery,
             unreliable: *unreliable,
-            lanes: std::mem::take(lanes),
+            lanes: std::mem::take(lanes).into_boxed_slice(),
             needless: *needless,
             redundancy: *redundancy,
             late_acks: notices.late_acks,
-            clock: *clock,
             next_id: *next_id,
             window_used: *window_used,
             window_limit: *window_limit,
@@ -106,11 +105,10 @@ impl Kept {
         let Self { delivery, unreliable, late_acks, .. } = self;
         SendQueue {
             limits: Limits { delivery, unreliable, ..Limits::new(config) },
-            lanes: self.lanes,
+            lanes: self.lanes.into_vec(),
             needless: self.needless,
             redundancy: self.redundancy,
             notices: Notices::after_rest(late_acks),
-            clock: self.clock,
             next_id: self.next_id,
             window_used: self.window_used,
             window_limit: self.window_limit,

@@ -1,7 +1,7 @@
 //! What a receiving half keeps at rest: which messages it knows, and its accounts. Nothing is stored then, so that no
 //! handle outlives it.
 
-use super::{RecvCounters, RecvLimits, RecvQueue, lane::Lanes, parity::Parities, store::Store};
+use super::{RecvLimits, RecvQueue, lane::Lanes, parity::Parities, store::Store};
 
 /// What is kept at rest.
 #[derive(Clone, Debug)]
@@ -11,9 +11,6 @@ pub(crate) struct Kept {
     parities: Option<Box<Parities>>,
     consumed: u64,
     advertised: u64,
-    /// What the statistics ask for of the counters.
-    duplicates: u64,
-    stale: u64,
     max_message: u32,
     max_fragments: u16,
 }
@@ -25,6 +22,7 @@ impl RecvQueue {
         self.store.is_empty() && self.ready.is_empty() && !used
     }
 
+    /// Its counters are the owner's to keep.
     pub(crate) fn rest(&mut self) -> Kept {
         self.lanes.forget_waiting();
         self.shrink();
@@ -41,7 +39,7 @@ impl RecvQueue {
             delivery_used: _,
             consumed,
             advertised,
-            counters,
+            counters: _,
         } = self;
         Kept {
             lanes: std::mem::take(lanes),
@@ -49,8 +47,6 @@ impl RecvQueue {
             parities: parities.take(),
             consumed: *consumed,
             advertised: *advertised,
-            duplicates: counters.duplicates,
-            stale: counters.stale,
             max_message: limits.max_message,
             max_fragments: limits.max_fragments,
         }
@@ -60,14 +56,12 @@ impl RecvQueue {
 impl Kept {
     /// `limits` are those of a session in which a message has so many bytes and fragments at most.
     pub(crate) fn wake(self, limits: impl FnOnce(u32, u16) -> RecvLimits) -> RecvQueue {
-        let Self { duplicates, stale, .. } = self;
         RecvQueue {
             lanes: self.lanes,
             store: Store::new(self.stamps),
             parities: self.parities,
             consumed: self.consumed,
             advertised: self.advertised,
-            counters: RecvCounters { duplicates, stale, ..RecvCounters::default() },
             ..RecvQueue::new(limits(self.max_message, self.max_fragments))
         }
     }
