@@ -37,6 +37,11 @@ impl<const WORDS: usize> Window<WORDS> {
         Self { words: [0; WORDS], next: 0 }
     }
 
+    /// As if every number had been accepted.
+    pub(crate) const fn full() -> Self {
+        Self { words: [u64::MAX; WORDS], next: MAX_NUMBER + 1 }
+    }
+
     /// The highest number accepted.
     pub(crate) const fn highest(&self) -> Option<u64> {
         self.next.checked_sub(1)
@@ -175,6 +180,14 @@ mod tests {
             (MAX_NUMBER, DUPLICATE),
             (MAX_NUMBER - 1, Ok(())),
         ]);
+    }
+
+    #[test]
+    fn a_full_window_accepts_nothing() {
+        let mut window = Window1024::full();
+        for number in (0..3_000).chain(MAX_NUMBER - 3_000..=MAX_NUMBER + 3) {
+            assert!(window.check_and_set(number).is_err(), "{number}");
+        }
     }
 
     #[test]

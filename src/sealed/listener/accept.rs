@@ -202,6 +202,9 @@ impl Listener {
         self.forget_names(id);
         if self.peers.end(now, id, reason) {
             self.remove(id);
+        } else if let Some(member) = self.peers.get_mut(id).filter(|member| member.has_ended()) {
+            // What it has left to yield needs no key.
+            member.peer.live.channel.erase();
         }
     }
 

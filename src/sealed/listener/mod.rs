@@ -10,6 +10,8 @@ mod half_open;
 mod handshake;
 mod peer;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 
