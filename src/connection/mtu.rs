@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Connection;
+use super::Awake;
 use crate::{
     delivery::{rate::RateControl, recovery::Content, rtt::Rtt},
     wire::{
@@ -30,7 +30,7 @@ const BETWEEN_PROBES: Duration = Duration::from_millis(500);
 const AFTER_FALL: Duration = Duration::from_secs(10);
 const NEXT_SEARCH: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mtu {
     base: u16,
     most: u16,
@@ -62,6 +62,11 @@ impl Mtu {
             timeouts: 0,
             lost_probes: 0,
         }
+    }
+
+    /// No probe is on its way.
+    pub(super) fn may_rest(&self) -> bool {
+        self.flying.is_none() && self.lost_probes == 0
     }
 
     /// Largest datagram for messages, in bytes.
@@ -150,7 +155,7 @@ impl Mtu {
     }
 }
 
-impl Connection {
+impl Awake {
     /// Packets take another way from now on, of which nothing is known. What is queued and on its way stays.
     pub(crate) fn on_new_path(&mut self, may_fragment: bool) {
         self.may_fragment = may_fragment;
@@ -165,9 +170,9 @@ impl Connection {
     }
 
     /// The peer has moved: what is on its way went to where it no longer is. Asks at once whether packets arrive.
-    pub(crate) fn on_peer_moved(&mut self, now: Instant) {
+    pub(crate) fn on_peer_moved(&mut self, _now: Instant) {
         self.on_new_path(self.may_fragment);
-        self.ping(now);
+        self.ping = true;
     }
 
     /// Writes a packet that carries nothing but its size, if it is time for one and `room` allows it.

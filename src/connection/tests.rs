@@ -224,7 +224,7 @@ fn without_loss_nothing_is_sent_twice() {
     }
     pair.run(Duration::from_secs(2));
     assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 600);
-    assert_eq!(pair.ends[0].send.resent_parts, 0);
+    assert_eq!(pair.ends[0].wake().send.resent_parts, 0);
     assert_eq!(pair.datagrams[0], 600, "one datagram a message, nothing else");
 }
 
@@ -555,7 +555,7 @@ fn a_small_limit_of_fragments_is_kept_whatever_is_resent() {
             let config = Config { max_fragments, ..Config::default() };
             let link = Link { loss: 300, duplicates: 20, delay_ms: 25, jitter_ms: 30 };
             let mut pair = Pair::new(seed, link, &config);
-            let largest = pair.ends[0].send.max_len(Guarantee::Delivery);
+            let largest = pair.ends[0].wake().send.max_len(Guarantee::Delivery);
             for round in 0..10_usize {
                 let len = largest - (usize::try_from(pair.dice.next() % 200).unwrap()).min(largest - 1);
                 pair.ends[0].send(0, Guarantee::Delivery, &vec![1; len]).unwrap();

@@ -20,6 +20,7 @@ pub(crate) mod rate;
 pub(crate) mod recovery;
 pub(crate) mod recv;
 pub(crate) mod resend;
+pub(crate) mod rest;
 pub(crate) mod rtt;
 mod schedule;
 pub(crate) mod send;

@@ -72,7 +72,7 @@ impl Counts {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SendLane {
     pub(crate) lane: u8,
     pub(crate) options: LaneOptions,
@@ -312,6 +312,11 @@ impl SendLane {
     pub(crate) fn reset(&mut self) {
         let Self { lane, options, most_bytes, most_messages, share, counts, open, .. } = *self;
         *self = Self { lane, options, most_bytes, most_messages, share, counts, open, ..Self::default() };
+    }
+
+    /// Every `Delivery` was acknowledged or skipped.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.messages == 0 && self.given.is_empty() && self.skipped.is_empty() && self.unanswered == 0
     }
 
     pub(crate) fn shrink(&mut self) {

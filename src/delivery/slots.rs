@@ -12,7 +12,7 @@ struct Holder {
 }
 
 /// The keys of one lane that are held, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
     holders: Vec<Holder>,
 }

@@ -33,7 +33,8 @@ const LINGER: Duration = Duration::from_secs(10);
 /// All peers of a server and their queues.
 #[derive(Debug)]
 pub(crate) struct Roster<P> {
-    members: Places<Member<P>>,
+    /// Each in a block of its own, so that the table of places, which doubles when it is full, is small.
+    members: Places<Box<Member<P>>>,
     asking: usize,
     /// Counts rounds of reading: in each of them every peer has a share.
     round: u32,
@@ -80,11 +81,11 @@ impl<P> Roster<P> {
     }
 
     pub(crate) fn get(&self, id: PeerId) -> Option<&Member<P>> {
-        self.members.get(id)
+        self.members.get(id).map(|member| &**member)
     }
 
     pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Member<P>> {
-        self.members.get_mut(id)
+        self.members.get_mut(id).map(|member| &mut **member)
     }
 
     /// Whether messages can be queued for it.
@@ -94,13 +95,13 @@ impl<P> Roster<P> {
 
     /// Of a peer that was let in, also after its session ended and until all was yielded.
     pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
-        self.get(id).filter(|member| !member.asks()).map(|member| &*member.connection)
+        self.get(id).filter(|member| !member.asks()).map(|member| &member.connection)
     }
 
     /// The peer may have something to send afterwards.
     pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
         self.touch(id);
-        self.get_mut(id).filter(|member| !member.asks()).map(|member| &mut *member.connection)
+        self.get_mut(id).filter(|member| !member.asks()).map(|member| &mut member.connection)
     }
 
     // ---- coming and going ----
@@ -111,9 +112,9 @@ impl<P> Roster<P> {
         now: Instant,
         until: Instant,
         peer: P,
-        connection: Box<Connection>,
+        connection: Connection,
     ) -> Result<PeerId, P> {
-        let member = Member::new(peer, connection, Standing::Asks { until });
+        let member = Box::new(Member::new(peer, connection, Standing::Asks { until }));
         let id = self.members.insert(member).map_err(|member| member.peer)?;
         self.asking += 1;
         self.deadlines.set_after(id.index, now, until);
@@ -125,7 +126,7 @@ impl<P> Roster<P> {
         let member = self.members.get_mut(id).filter(|member| member.asks())?;
         self.asking -= 1;
         member.standing = Standing::Open;
-        Some(member)
+        Some(&mut **member)
     }
 
     /// A live session is over. What it has left to yield stays until the application has taken it. Whether nothing keeps
@@ -150,7 +151,7 @@ impl<P> Roster<P> {
         let member = self.members.remove(id)?;
         self.asking -= usize::from(member.asks());
         self.deadlines.set(id.index, None);
-        Some(member)
+        Some(*member)
     }
 
     // ---- time ----
@@ -272,7 +273,7 @@ mod tests {
     use crate::{config::Config, os::Environment};
 
     fn newcomer(roster: &mut Roster<()>, now: Instant) -> PeerId {
-        let connection = Box::new(Connection::new(&Arc::new(Config::default())));
+        let connection = Connection::new(&Arc::new(Config::default()));
         roster.ask(now, now + Duration::from_secs(3), (), connection).unwrap()
     }
 

@@ -183,15 +183,15 @@ impl Sealed {
             return true;
         }
         let patience = PROBE_WAIT.max(self.connection.pto() * 3);
-        let (first, last) = *live.probe.get_or_insert_with(|| {
+        let (first, last) = **live.probe.get_or_insert_with(|| {
             self.connection.ping(now);
-            (now, now)
+            Box::new((now, now))
         });
         if now.saturating_duration_since(first) >= patience {
             return true;
         }
         if now.saturating_duration_since(last) >= PROBE_EVERY {
-            live.probe = Some((first, now));
+            live.probe = Some(Box::new((first, now)));
             self.connection.ping(now);
         }
         false

@@ -53,7 +53,7 @@ pub(super) struct Live {
     /// Datagrams that no key opened.
     pub(super) failures: u64,
     /// The first and the last PING that a stranger's INIT made us send. PROTOCOL.md, "Replacement".
-    pub(super) probe: Option<(Instant, Instant)>,
+    pub(super) probe: Option<Box<(Instant, Instant)>>,
     pub(super) kept_alive: Instant,
     skip_at: u64,
     ratchet: Ratchet,

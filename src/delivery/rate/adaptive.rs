@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Progress, base::Base};
+use super::{super::rest::Nanos, Progress, base::Base};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
@@ -47,9 +47,10 @@ const PERIOD_SAMPLES: u32 = 2;
 const KEPT: u128 = 900;
 
 /// Who fills the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Company {
     /// Nobody, or flows like this one.
+    #[default]
     Polite,
     /// Flows that yield only to loss.
     Greedy {
@@ -68,8 +69,8 @@ struct Look {
     decides: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Adaptive {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Adaptive {
     max: usize,
     window: usize,
     /// What a cut lets fly above the window for a while, so that packets do not stop while the rest drains.
@@ -104,34 +105,36 @@ pub(super) struct Adaptive {
     tally: (u32, u32),
 }
 
+/// A window that never met a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    window: usize,
+    grown_rounds: u32,
+    base: Nanos,
+    standing: Nanos,
+    held: Nanos,
+    noise: Nanos,
+}
+
+impl Fresh {
+    pub(super) fn wake(self, max: usize) -> Adaptive {
+        let Self { window, grown_rounds, base, standing, held, noise } = self;
+        let (base, standing) = (Base::of(base.into()), standing.into());
+        let (held, noise) = (held.into(), noise.into());
+        Adaptive { window, grown_rounds, base, standing, held, noise, ..Adaptive::new(max) }
+    }
+}
+
 impl Adaptive {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            window: FIRST.min(max),
-            excess: 0,
-            credit: 0,
-            starting: true,
-            limited: false,
-            grown_rounds: 0,
-            base: Base::default(),
-            least: None,
-            samples: 0,
-            period_began: None,
-            standing: Duration::ZERO,
-            held: Duration::ZERO,
-            noise: Duration::ZERO,
-            cut_at: None,
-            vain_cuts: 0,
-            vain_since: None,
-            queue_before: Duration::ZERO,
-            window_before: 0,
-            company: Company::Polite,
-            wary: false,
-            look: None,
-            next_look: None,
-            tally: (0, 0),
-        }
+        Self { max, window: FIRST.min(max), starting: true, ..Self::default() }
+    }
+
+    /// All that is worth keeping over a pause as long as no queue was met.
+    pub(super) fn fresh(&self) -> Option<Fresh> {
+        let (window, grown_rounds, base) = (self.window, self.grown_rounds, self.base.get().into());
+        let (standing, held, noise) = (self.standing.into(), self.held.into(), self.noise.into());
+        self.starting.then_some(Fresh { window, grown_rounds, base, standing, held, noise })
     }
 
     pub(super) fn window(&self) -> usize {

@@ -51,7 +51,7 @@ impl PartialEq for Waiting {
 impl Eq for Waiting {}
 
 /// Skipped indexes that are still remembered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Skips {
     ranges: Ranges,
     /// Skips under this index were forgotten.
@@ -59,7 +59,7 @@ struct Skips {
 }
 
 /// The state of one lane.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lane {
     pub(super) span: Span,
     /// One more than the highest set of which an `Order` or `Delivery` was yielded.
@@ -182,6 +182,12 @@ impl Lane {
         }
     }
 
+    /// No message is stored: none can wait here.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        (self.waiting_gone, self.lowest_partial) = (0, u64::MAX);
+    }
+
     /// Gives back memory that is not in use.
     pub(super) fn shrink(&mut self) {
         self.span.shrink();
@@ -190,7 +196,7 @@ impl Lane {
 }
 
 /// All lanes of a connection, made on first use. Lane 0 is a field, because it is the one in use.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
     first: Option<Box<Lane>>,
     others: Vec<Option<Box<Lane>>>,
@@ -235,6 +241,11 @@ impl Lanes {
         let mut held = [0; 256];
         held.iter_mut().zip(all).for_each(|(held, lane)| *held = lane.map_or(0, |lane| lane.held));
         held
+    }
+
+    pub(super) fn forget_waiting(&mut self) {
+        let others = self.others.iter_mut().flatten();
+        self.first.iter_mut().chain(others).for_each(|lane| lane.forget_waiting());
     }
 
     pub(super) fn shrink(&mut self) {

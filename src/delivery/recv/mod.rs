@@ -8,6 +8,7 @@ mod fragments;
 mod lane;
 mod parity;
 mod ready;
+mod rest;
 mod span;
 mod store;
 mod whole;
@@ -36,6 +37,7 @@ use self::{
 };
 pub(crate) use self::{
     ready::{Place, Ready},
+    rest::Kept,
     store::Handle,
 };
 use crate::{
@@ -137,7 +139,7 @@ impl RecvQueue {
         Self {
             limits,
             lanes: Lanes::default(),
-            store: Store::new(),
+            store: Store::new(0),
             ready: ReadyQueue::default(),
             partials: OnDemand::default(),
             kept: OnDemand::default(),

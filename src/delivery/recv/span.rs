@@ -36,7 +36,7 @@ impl Word {
 }
 
 /// The indexes of one lane.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Span {
     below: u64,
     /// The first word holds the index `below`; bits of indexes under it mean nothing. Empty when there is nothing to

@@ -107,7 +107,7 @@ impl Listener {
             self.part_from(from, &live, CODE_FULL, &[]);
             return Err(Dropped::Handshake);
         }
-        let mut connection = Box::new(Connection::new(&self.config));
+        let mut connection = Connection::new(&self.config);
         connection.start(now, &negotiated, 0);
         let until = now + self.server.accept_timeout;
         let asks = self.peers.ask(now, until, Peer { live, address: from, origin }, connection);

@@ -57,10 +57,9 @@ impl Listener {
         let joined = (self.port.nanos(ends), entry.number());
         let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
         let negotiated = agreed.negotiated;
-        let Ok(live) = Live::begin(*agreed, &self.config, now, rng) else {
+        let Ok(mut live) = Live::begin(*agreed, &self.config, now, rng) else {
             return self.give_back(share);
         };
-        let mut live = Box::new(live);
         if share.is_none() && !returns {
             let padding = self.config.padding;
             live.say_close(padding, CODE_FULL, &[], |close| self.push_close(from, close));
@@ -70,7 +69,7 @@ impl Listener {
         let Some(roam) = Roam::new(now, rng, (from, proven), bytes) else {
             return self.give_back(share);
         };
-        let mut connection = Box::new(Connection::new(&self.config));
+        let mut connection = Connection::new(&self.config);
         connection.start(now, &negotiated, live.channel.seal.next_number());
         let at = self.prefix_len() + WORD_LEN;
         if connection.receive(now, number, payload, at).is_err() {
@@ -229,6 +228,9 @@ impl Listener {
         self.forget_names(id);
         if self.peers.end(now, id, reason) {
             self.remove(id);
+        } else if let Some(member) = self.peers.get_mut(id).filter(|member| member.has_ended()) {
+            // What it has left to yield needs no key.
+            member.peer.live.channel.erase();
         }
     }
 

@@ -79,6 +79,8 @@ impl Cids {
     pub(super) fn give(&mut self, now: Instant, cid: Cid) -> (u64, u64) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
+        // Most have three all their life.
+        self.issued.reserve_exact(if self.issued.len() == 1 { SPARES } else { 1 });
         self.issued.push(Issued::new(sequence, cid));
         self.last_given = Some(now);
         (sequence, self.current)

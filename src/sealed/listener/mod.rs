@@ -11,6 +11,8 @@ mod handshake;
 mod peer;
 mod port;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 

@@ -6,7 +6,7 @@ use crate::sealed::{live::Live, roam::Roam};
 
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(super) live: Box<Live>,
+    pub(super) live: Live,
     pub(super) roam: Roam,
     pub(super) cids: Cids,
     /// When the half-open entry ends that it came from, as the port counts time, and that entry's number: a later one is

@@ -1,0 +1,36 @@
+//! Packet numbers left out on purpose: who acknowledges one of them acknowledges blindly. PROTOCOL.md, "Blind
+//! acknowledgements".
+
+use std::time::Instant;
+
+use super::SentPackets;
+
+/// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
+const SKIPS_REMEMBERED: usize = 16;
+
+impl SentPackets {
+    /// Notes that `number` is left out on purpose (PROTOCOL.md, "Blind acknowledgements").
+    pub(crate) fn on_skipped(&mut self, now: Instant, number: u64) {
+        debug_assert_eq!(number, self.next_number());
+        self.push(now, 0, 0, false);
+        self.remember_skips(&[number]);
+        self.pop_settled(now);
+    }
+
+    pub(super) fn remember_skips(&mut self, numbers: &[u64]) {
+        for &number in numbers {
+            if self.skipped.len() == SKIPS_REMEMBERED {
+                self.skipped.pop_front();
+            } else if self.skipped.capacity() < SKIPS_REMEMBERED {
+                // All of it at once: later skips come while the session runs.
+                self.skipped.reserve_exact(SKIPS_REMEMBERED);
+            }
+            self.skipped.push_back(number);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn skipped(&self) -> Vec<u64> {
+        self.skipped.iter().copied().collect()
+    }
+}
