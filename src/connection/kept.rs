@@ -113,7 +113,6 @@ impl Kept {
             recv: self.recv.wake(|message, fragments| Awake::recv_limits(config, message, fragments)),
             acks: self.acks.wake(),
             sent,
-            rate: self.rate.wake(config),
             capacity: usize::from(self.mtu.size()).saturating_sub(self.overhead.into()),
             mtu: self.mtu,
             may_fragment: self.may_fragment,
@@ -123,7 +122,7 @@ impl Kept {
             seen,
             stale_before: self.stale_before,
             duplicates_before: self.duplicates_before,
-            ..Awake::new(config)
+            ..Awake::with_rate(config, self.rate.wake(config))
         }
     }
 

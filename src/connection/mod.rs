@@ -110,7 +110,11 @@ struct Awake {
 }
 
 impl Awake {
-    pub(crate) fn new(config: &Arc<Config>) -> Self {
+    fn new(config: &Arc<Config>) -> Self {
+        Self::with_rate(config, RateControl::new(config))
+    }
+
+    fn with_rate(config: &Arc<Config>, rate: RateControl) -> Self {
         Self {
             config: Arc::clone(config),
             started: false,
@@ -118,7 +122,7 @@ impl Awake {
             recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
             acks: Acks::default(),
             sent: SentPackets::new(config, 0),
-            rate: RateControl::new(config),
+            rate,
             mtu: Mtu::new(config.max_datagram_bytes),
             may_fragment: false,
             full: false,

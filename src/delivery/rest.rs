@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     notices::Notices,
     send::{Limits, SendQueue},
-    send_lane::SendLane,
+    send_lane::{self, SendLane},
 };
 use crate::config::Config;
 
@@ -32,7 +32,7 @@ pub(crate) struct Kept {
     /// Longest messages that the session's peer takes.
     delivery: usize,
     unreliable: usize,
-    lanes: Box<[SendLane]>,
+    lanes: Box<[send_lane::Kept]>,
     needless: u64,
     redundancy: u8,
     late_acks: u64,
@@ -54,7 +54,6 @@ impl SendQueue {
 
     /// What the queues and timers name is gone, so that they need not be kept.
     pub(crate) fn rest(&mut self) -> Kept {
-        self.shrink();
         let Self {
             limits: Limits { bytes: _, messages: _, delivery, unreliable },
             new_set_unsent: _,
@@ -86,7 +85,7 @@ impl SendQueue {
         Kept {
             delivery: *delivery,
             unreliable: *unreliable,
-            lanes: std::mem::take(lanes).into_boxed_slice(),
+            lanes: lanes.drain(..).map(SendLane::rest).collect(),
             needless: *needless,
             redundancy: *redundancy,
             late_acks: notices.late_acks,
@@ -103,9 +102,11 @@ impl SendQueue {
 impl Kept {
     pub(crate) fn wake(self, config: &Config) -> SendQueue {
         let Self { delivery, unreliable, late_acks, .. } = self;
+        let limits = Limits { delivery, unreliable, ..Limits::new(config) };
+        let bounds = (limits.bytes, limits.messages);
         SendQueue {
-            limits: Limits { delivery, unreliable, ..Limits::new(config) },
-            lanes: self.lanes.into_vec(),
+            limits,
+            lanes: self.lanes.into_iter().map(|lane| lane.wake(bounds)).collect(),
             needless: self.needless,
             redundancy: self.redundancy,
             notices: Notices::after_rest(late_acks),

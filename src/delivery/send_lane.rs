@@ -72,7 +72,7 @@ impl Counts {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct SendLane {
     pub(crate) lane: u8,
     pub(crate) options: LaneOptions,
@@ -113,6 +113,37 @@ pub(crate) struct SendLane {
     skipped: OnDemand<Ranges>,
     pub(crate) unanswered: usize,
     next_wire_id: u64,
+}
+
+/// A lane at rest: its numbers, and what it was told and counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    lane: u8,
+    open: bool,
+    /// Where they are not the usual ones.
+    options: Option<Box<LaneOptions>>,
+    turn: u64,
+    counts: Counts,
+    tag: u64,
+    packed_tag: Option<u64>,
+    set: u64,
+    base: u64,
+    next_index: u64,
+    next_wire_id: u64,
+}
+
+impl Kept {
+    pub(crate) fn wake(self, bounds: (usize, usize)) -> SendLane {
+        let Self { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id } =
+            self;
+        let mut new = SendLane::new(lane, bounds);
+        if let Some(options) = options {
+            new.set_options(*options, bounds);
+        }
+        let acked_below = next_index;
+        let numbers = SendLane { tag, open, packed_tag, set, base, next_index, acked_below, ..new };
+        SendLane { turn, counts, next_wire_id, ..numbers }
+    }
 }
 
 impl SendLane {
@@ -317,6 +348,42 @@ impl SendLane {
     /// Every `Delivery` was acknowledged or skipped.
     pub(crate) fn may_rest(&self) -> bool {
         self.messages == 0 && self.given.is_empty() && self.skipped.is_empty() && self.unanswered == 0
+    }
+
+    pub(crate) fn rest(self) -> Kept {
+        let Self {
+            lane,
+            options,
+            turn,
+            counts,
+            tag,
+            open,
+            packed_tag,
+            set,
+            base,
+            next_index,
+            next_wire_id,
+            // What the options and the configuration tell.
+            most_bytes: _,
+            most_messages: _,
+            share: _,
+            // What stands only while messages are held or were not acknowledged.
+            ordered: _,
+            unordered: _,
+            gone: _,
+            bytes: _,
+            messages: _,
+            unsent_bytes: _,
+            blocked: _,
+            slots: _,
+            given: _,
+            given_bytes: _,
+            acked_below: _,
+            skipped: _,
+            unanswered: _,
+        } = self;
+        let options = Some(options).filter(|options| *options != LaneOptions::default()).map(Box::new);
+        Kept { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id }
     }
 
     pub(crate) fn shrink(&mut self) {

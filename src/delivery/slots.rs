@@ -12,7 +12,7 @@ struct Holder {
 }
 
 /// The keys of one lane that are held, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Slots {
     holders: Vec<Holder>,
 }

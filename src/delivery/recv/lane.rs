@@ -8,7 +8,12 @@ use super::{
     span::{NONE, Span},
     store::{Handle, Store},
 };
-use crate::{delivery::ranges::Ranges, error::Violation, window::Window1024, wire::message::Numbers};
+use crate::{
+    delivery::{on_demand::OnDemand, ranges::Ranges},
+    error::Violation,
+    window::Window1024,
+    wire::message::Numbers,
+};
 
 /// Ranges of skipped indexes that are remembered, to answer a repeated SKIP the same way. Twice what may lie above the
 /// lowest unsettled index, and 2 KiB with the one that is just noted.
@@ -64,7 +69,7 @@ pub(super) struct Lane {
     pub(super) span: Span,
     /// One more than the highest set of which an `Order` or `Delivery` was yielded.
     fresh_from: u64,
-    pub(super) waiting: BinaryHeap<Waiting>,
+    pub(super) waiting: OnDemand<BinaryHeap<Waiting>>,
     /// Entries of `waiting` whose message was evicted.
     pub(super) waiting_gone: usize,
     /// Charge of the `Delivery` messages that wait here or are incomplete.
@@ -81,7 +86,7 @@ impl Default for Lane {
         Self {
             span: Span::default(),
             fresh_from: 0,
-            waiting: BinaryHeap::new(),
+            waiting: OnDemand::default(),
             waiting_gone: 0,
             held: 0,
             lowest_partial: u64::MAX,
@@ -184,14 +189,14 @@ impl Lane {
 
     /// No message is stored: none can wait here.
     pub(super) fn forget_waiting(&mut self) {
-        self.waiting.clear();
+        self.waiting = OnDemand::default();
         (self.waiting_gone, self.lowest_partial) = (0, u64::MAX);
     }
 
     /// Gives back memory that is not in use.
     pub(super) fn shrink(&mut self) {
         self.span.shrink();
-        self.waiting.shrink_to_fit();
+        self.waiting.rest();
     }
 }
 

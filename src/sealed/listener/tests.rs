@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     delivery::Guarantee,
+    event::Event,
     sealed::{
         Sealed,
         tests::{Chance, credentials, start},
