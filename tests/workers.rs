@@ -63,13 +63,19 @@ fn config(index: u8) -> ServerConfig {
     config
 }
 
+/// Both workers of one port.
+fn two_workers(key: &SecretKey) -> (SealedServer<WorkerSocket>, SealedServer<WorkerSocket>) {
+    let sockets = bind_workers("127.0.0.1:0".parse().unwrap(), 2, 0, &Config::default()).unwrap();
+    let [first, second]: [WorkerSocket; 2] = sockets.try_into().ok().unwrap();
+    let first = SealedServer::new(first, credentials(key), config(0)).unwrap();
+    let second = first.another_worker(second, credentials(key), config(1)).unwrap();
+    (first, second)
+}
+
 #[test]
 fn players_of_two_workers_keep_their_sessions_wherever_they_move() {
     let key = SecretKey::generate().unwrap();
-    let sockets = bind_workers("127.0.0.1:0".parse().unwrap(), 2, 0, &Config::default()).unwrap();
-    let [first, second]: [WorkerSocket; 2] = sockets.try_into().ok().unwrap();
-    let mut first = SealedServer::new(first, credentials(&key), config(0)).unwrap();
-    let mut second = first.another_worker(second, credentials(&key), config(1)).unwrap();
+    let (mut first, mut second) = two_workers(&key);
     let to = first.socket().local_addr().unwrap();
     let mut players: Vec<_> =
         (0..PLAYERS).map(|_| player(to, &SecretKey::generate().unwrap(), key.public_key())).collect();
@@ -115,10 +121,7 @@ fn replaced(events: &[Event]) -> usize {
 #[test]
 fn a_player_who_comes_back_to_another_worker_leaves_no_session_at_the_first() {
     let key = SecretKey::generate().unwrap();
-    let sockets = bind_workers("127.0.0.1:0".parse().unwrap(), 2, 0, &Config::default()).unwrap();
-    let [first, second]: [WorkerSocket; 2] = sockets.try_into().ok().unwrap();
-    let mut first = SealedServer::new(first, credentials(&key), config(0)).unwrap();
-    let mut second = first.another_worker(second, credentials(&key), config(1)).unwrap();
+    let (mut first, mut second) = two_workers(&key);
     let to = first.socket().local_addr().unwrap();
     let own = SecretKey::generate().unwrap();
     let mut events = [Vec::new(), Vec::new()];

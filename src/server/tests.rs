@@ -109,7 +109,7 @@ fn server(vain: bool) -> Server<Source, Talker> {
 fn a_core_that_always_has_something_to_send_does_not_hold_its_caller_and_is_soon_asked_again() {
     let mut server = server(true);
     let due = server.maintain().unwrap();
-    assert_eq!(server.core.said, MAX_SENDS);
+    assert!(server.core.said <= MAX_SENDS && server.core.said > MAX_SENDS / 2, "{}", server.core.said);
     assert!(due <= server.environment.now() + receiving::RETRY);
 }
 
