@@ -10,7 +10,7 @@ use super::{Awake, Control, given::Gifts, mtu::Mtu};
 use crate::{
     config::Config,
     delivery::{ack, rate, recovery, recv, rest},
-    stats,
+    stats::{Packets, Seen, Tally},
 };
 
 /// All that is left of a session at rest.
@@ -27,10 +27,8 @@ pub(super) struct Kept {
     redirected: bool,
     overhead: u16,
     last_received: Option<Instant>,
-    /// What came in and, with it, what the sending half counted.
-    seen: stats::Seen,
-    stale_before: u64,
-    duplicates_before: u64,
+    /// All counters of the statistics.
+    tally: Tally<13>,
 }
 
 impl Awake {
@@ -84,6 +82,15 @@ impl Awake {
             busy_at: _,
             in_use: _,
         } = self;
+        // The highest number received is the highest that was acknowledged.
+        let Packets { received, missing, reordered, .. } = seen.counted;
+        let Packets { sent: all, acked, lost, late, .. } = sent.counted;
+        let [needless, resent, late_acks, parities] = send.counters();
+        let (stale, again) = (*stale_before, *duplicates_before);
+        let tally = Tally::from([
+            all, acked, lost, late, received, missing, reordered, stale, again, needless, resent, late_acks,
+            parities,
+        ]);
         Some(Kept {
             send: send.rest(),
             recv: recv.rest(),
@@ -95,21 +102,22 @@ impl Awake {
             redirected: gifts.has_redirected(),
             overhead: u16::try_from(*overhead).unwrap_or(u16::MAX),
             last_received: *last_received,
-            seen: seen.with(&sent.counted),
-            stale_before: *stale_before,
-            duplicates_before: *duplicates_before,
+            tally,
         })
     }
 }
 
 impl Kept {
     pub(super) fn wake(self, config: &Arc<Config>) -> Awake {
-        let (counted, seen) = self.seen.apart();
+        let [all, acked, lost, late, received, missing, reordered, stale, again, counters @ ..] =
+            <[u64; 13]>::from(self.tally);
         let mut sent = self.sent.wake(config);
-        sent.counted = counted;
+        sent.counted = Packets { sent: all, acked, lost, late, ..Packets::default() };
+        let counted = Packets { received, missing, reordered, ..Packets::default() };
+        let seen = Seen::after(self.acks.highest(), counted);
         Awake {
             started: true,
-            send: self.send.wake(config),
+            send: self.send.wake(config, counters),
             recv: self.recv.wake(|message, fragments| Awake::recv_limits(config, message, fragments)),
             acks: self.acks.wake(),
             sent,
@@ -120,8 +128,8 @@ impl Kept {
             overhead: self.overhead.into(),
             last_received: self.last_received,
             seen,
-            stale_before: self.stale_before,
-            duplicates_before: self.duplicates_before,
+            stale_before: stale,
+            duplicates_before: again,
             ..Awake::with_rate(config, self.rate.wake(config))
         }
     }

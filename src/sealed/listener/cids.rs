@@ -25,15 +25,13 @@ pub(crate) type Cid = [u8; CID_LEN];
 struct Issued {
     sequence: u64,
     cid: Cid,
-    /// A later one was used: this one is forgotten then.
-    forget_at: Option<Instant>,
     /// What strangers who have seen it may still cause to be opened.
     strangers: Tokens,
 }
 
 impl Issued {
     fn new(sequence: u64, cid: Cid) -> Self {
-        Self { sequence, cid, forget_at: None, strangers: Tokens::default() }
+        Self { sequence, cid, strangers: Tokens::default() }
     }
 }
 
@@ -41,6 +39,8 @@ impl Issued {
 #[derive(Debug)]
 pub(super) struct Cids {
     issued: Vec<Issued>,
+    /// A later one than these was used: when they are forgotten, oldest first.
+    retired: Vec<(u64, Instant)>,
     next_sequence: u64,
     /// The oldest that is not retired.
     current: u64,
@@ -50,7 +50,8 @@ pub(super) struct Cids {
 impl Cids {
     /// The first id, the one in the handshake, has the sequence number 0.
     pub(super) fn new(first: Cid) -> Self {
-        Self { issued: vec![Issued::new(0, first)], next_sequence: 1, current: 0, last_given: None }
+        let issued = vec![Issued::new(0, first)];
+        Self { issued, retired: Vec::new(), next_sequence: 1, current: 0, last_given: None }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Cid> {
@@ -70,7 +71,7 @@ impl Cids {
 
     /// When `wants_one` changes its mind.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let forget = self.issued.iter().filter_map(|issued| issued.forget_at).min();
+        let forget = self.retired.iter().map(|&(_, at)| at).min();
         let give = self.last_given.filter(|_| self.spares() < SPARES).map(|last| last + BETWEEN);
         [forget, give.filter(|_| self.issued.len() < MOST)].into_iter().flatten().min()
     }
@@ -96,9 +97,11 @@ impl Cids {
             return;
         }
         self.current = sequence;
-        for older in self.issued.iter_mut().filter(|issued| issued.sequence < sequence) {
-            older.forget_at.get_or_insert(now + keep);
-        }
+        let Self { issued, retired, .. } = self;
+        let newest = retired.last().map(|&(sequence, _)| sequence);
+        let older = issued.iter().map(|issued| issued.sequence);
+        let older = older.filter(|&older| older < sequence && newest.is_none_or(|newest| older > newest));
+        retired.extend(older.map(|older| (older, now + keep)));
     }
 
     /// Whether one more datagram under this id from an address that is not the session's own may be opened.
@@ -114,7 +117,12 @@ impl Cids {
 
     /// Takes out what is to be forgotten now.
     pub(super) fn take_forgotten(&mut self, now: Instant) -> Option<Cid> {
-        let at = self.issued.iter().position(|issued| issued.forget_at.is_some_and(|at| at <= now))?;
+        let at = self.retired.iter().position(|&(_, at)| at <= now)?;
+        let (sequence, _) = self.retired.remove(at);
+        if self.retired.is_empty() {
+            self.retired = Vec::new();
+        }
+        let at = self.issued.iter().position(|issued| issued.sequence == sequence)?;
         Some(self.issued.remove(at).cid)
     }
 }
