@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Awake, Control, given::Gifts, mtu::Mtu};
+use super::{Awake, Control, given::Gifts, mtu};
 use crate::{
     config::Config,
     delivery::{ack, rate, recovery, recv, rest},
@@ -21,7 +21,7 @@ pub(super) struct Kept {
     acks: ack::Kept,
     sent: recovery::Kept,
     rate: rate::Kept,
-    mtu: Mtu,
+    mtu: mtu::Kept,
     may_fragment: bool,
     /// The client was asked to go elsewhere.
     redirected: bool,
@@ -97,7 +97,7 @@ impl Awake {
             acks: acks.rest(),
             sent: sent.rest(),
             rate: rate.rest(),
-            mtu: mtu.clone(),
+            mtu: mtu.rest(),
             may_fragment: *may_fragment,
             redirected: gifts.has_redirected(),
             overhead: u16::try_from(*overhead).unwrap_or(u16::MAX),
@@ -111,7 +111,7 @@ impl Kept {
     pub(super) fn wake(self, config: &Arc<Config>) -> Awake {
         let [all, acked, lost, late, received, missing, reordered, stale, again, counters @ ..] =
             <[u64; 13]>::from(self.tally);
-        let mut sent = self.sent.wake(config);
+        let mut sent = self.sent.wake(config, self.last_received);
         sent.counted = Packets { sent: all, acked, lost, late, ..Packets::default() };
         let counted = Packets { received, missing, reordered, ..Packets::default() };
         let seen = Seen::after(self.acks.highest(), counted);
@@ -122,7 +122,7 @@ impl Kept {
             acks: self.acks.wake(),
             sent,
             capacity: usize::from(self.mtu.size()).saturating_sub(self.overhead.into()),
-            mtu: self.mtu,
+            mtu: self.mtu.wake(),
             may_fragment: self.may_fragment,
             control: Control { window_due: false, gifts: Gifts::after_rest(self.redirected) },
             overhead: self.overhead.into(),

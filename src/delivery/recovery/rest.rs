@@ -65,9 +65,10 @@ impl SentPackets {
 }
 
 impl Kept {
-    pub(crate) fn wake(self, config: &Config) -> SentPackets {
+    /// `heard` is when the peer was heard last.
+    pub(crate) fn wake(self, config: &Config, heard: Option<Instant>) -> SentPackets {
         let Self { next, largest_acked, skipped, path, rtt } = self;
-        let (path, rtt) = (path.wake(), rtt.wake());
+        let (path, rtt) = (path.wake(heard), rtt.wake());
         let mut sent = SentPackets { largest_acked, path, rtt, ..SentPackets::new(config, next) };
         sent.remember_skips(skipped.numbers());
         sent

@@ -201,7 +201,7 @@ impl Lane {
 }
 
 /// All lanes of a connection, made on first use. Lane 0 is a field, because it is the one in use.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Lanes {
     first: Option<Box<Lane>>,
     others: Vec<Option<Box<Lane>>>,
@@ -246,6 +246,16 @@ impl Lanes {
         let mut held = [0; 256];
         held.iter_mut().zip(all).for_each(|(held, lane)| *held = lane.map_or(0, |lane| lane.held));
         held
+    }
+
+    /// All of them, for the time of a rest.
+    pub(super) fn rest(&mut self) -> (Option<Box<Lane>>, Box<[Option<Box<Lane>>]>) {
+        let Self { first, others } = std::mem::take(self);
+        (first, others.into_boxed_slice())
+    }
+
+    pub(super) fn after_rest((first, others): (Option<Box<Lane>>, Box<[Option<Box<Lane>>]>)) -> Self {
+        Self { first, others: others.into_vec() }
     }
 
     pub(super) fn forget_waiting(&mut self) {

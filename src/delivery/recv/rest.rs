@@ -1,13 +1,17 @@
 //! What a receiving half keeps at rest: which messages it knows, and its accounts. Nothing is stored then, so that no
 //! handle outlives it.
 
-use super::{RecvLimits, RecvQueue, lane::Lanes, parity::Parities, store::Store};
+use super::{
+    RecvLimits, RecvQueue,
+    lane::{Lane, Lanes},
+    parity::Parities,
+};
 
 /// What is kept at rest.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    lanes: Lanes,
-    stamps: u64,
+    /// Lane 0, and the others from lane 1 on.
+    lanes: (Option<Box<Lane>>, Box<[Option<Box<Lane>>]>),
     parities: Option<Box<Parities>>,
     consumed: u64,
     advertised: u64,
@@ -29,7 +33,7 @@ impl RecvQueue {
         let Self {
             limits,
             lanes,
-            store,
+            store: _,
             ready: _,
             partials: _,
             kept: _,
@@ -42,8 +46,7 @@ impl RecvQueue {
             counters: _,
         } = self;
         Kept {
-            lanes: std::mem::take(lanes),
-            stamps: store.stamps(),
+            lanes: lanes.rest(),
             parities: parities.take(),
             consumed: *consumed,
             advertised: *advertised,
@@ -57,8 +60,7 @@ impl Kept {
     /// `limits` are those of a session in which a message has so many bytes and fragments at most.
     pub(crate) fn wake(self, limits: impl FnOnce(u32, u16) -> RecvLimits) -> RecvQueue {
         RecvQueue {
-            lanes: self.lanes,
-            store: Store::new(self.stamps),
+            lanes: Lanes::after_rest(self.lanes),
             parities: self.parities,
             consumed: self.consumed,
             advertised: self.advertised,

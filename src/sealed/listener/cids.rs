@@ -23,24 +23,23 @@ pub(crate) type Cid = [u8; CID_LEN];
 
 #[derive(Clone, Copy, Debug)]
 struct Issued {
-    sequence: u64,
     cid: Cid,
+    /// A later one was used: this one is forgotten then.
+    forget_at: Option<Instant>,
     /// What strangers who have seen it may still cause to be opened.
     strangers: Tokens,
 }
 
 impl Issued {
-    fn new(sequence: u64, cid: Cid) -> Self {
-        Self { sequence, cid, strangers: Tokens::default() }
+    fn new(cid: Cid) -> Self {
+        Self { cid, forget_at: None, strangers: Tokens::default() }
     }
 }
 
-/// The ids of one session, oldest first.
+/// The ids of one session, oldest first. The oldest is forgotten first, so that their numbers have no gap.
 #[derive(Debug)]
 pub(super) struct Cids {
     issued: Vec<Issued>,
-    /// A later one than these was used: when they are forgotten, oldest first.
-    retired: Vec<(u64, Instant)>,
     next_sequence: u64,
     /// The oldest that is not retired.
     current: u64,
@@ -50,8 +49,7 @@ pub(super) struct Cids {
 impl Cids {
     /// The first id, the one in the handshake, has the sequence number 0.
     pub(super) fn new(first: Cid) -> Self {
-        let issued = vec![Issued::new(0, first)];
-        Self { issued, retired: Vec::new(), next_sequence: 1, current: 0, last_given: None }
+        Self { issued: vec![Issued::new(first)], next_sequence: 1, current: 0, last_given: None }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Cid> {
@@ -66,12 +64,17 @@ impl Cids {
     }
 
     fn spares(&self) -> usize {
-        self.issued.iter().filter(|issued| issued.sequence > self.current).count()
+        usize::try_from(self.next_sequence.saturating_sub(self.current + 1)).unwrap_or(usize::MAX)
+    }
+
+    /// The number of the oldest.
+    fn first(&self) -> u64 {
+        self.next_sequence.saturating_sub(self.issued.len() as u64)
     }
 
     /// When `wants_one` changes its mind.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let forget = self.retired.iter().map(|&(_, at)| at).min();
+        let forget = self.issued.iter().filter_map(|issued| issued.forget_at).min();
         let give = self.last_given.filter(|_| self.spares() < SPARES).map(|last| last + BETWEEN);
         [forget, give.filter(|_| self.issued.len() < MOST)].into_iter().flatten().min()
     }
@@ -82,26 +85,22 @@ impl Cids {
         self.next_sequence += 1;
         // Most have three all their life.
         self.issued.reserve_exact(if self.issued.len() == 1 { SPARES } else { 1 });
-        self.issued.push(Issued::new(sequence, cid));
+        self.issued.push(Issued::new(cid));
         self.last_given = Some(now);
         (sequence, self.current)
     }
 
     /// An authentic packet came under this id: all older ones are retired, and forgotten after `keep`.
     pub(super) fn used(&mut self, now: Instant, cid: &Cid, keep: Duration) {
-        let Some(sequence) = self.issued.iter().find(|issued| issued.cid == *cid).map(|used| used.sequence)
-        else {
-            return;
-        };
+        let Some(at) = self.issued.iter().position(|issued| issued.cid == *cid) else { return };
+        let sequence = self.first() + at as u64;
         if sequence <= self.current {
             return;
         }
         self.current = sequence;
-        let Self { issued, retired, .. } = self;
-        let newest = retired.last().map(|&(sequence, _)| sequence);
-        let older = issued.iter().map(|issued| issued.sequence);
-        let older = older.filter(|&older| older < sequence && newest.is_none_or(|newest| older > newest));
-        retired.extend(older.map(|older| (older, now + keep)));
+        for older in self.issued.iter_mut().take(at) {
+            older.forget_at.get_or_insert(now + keep);
+        }
     }
 
     /// Whether one more datagram under this id from an address that is not the session's own may be opened.
@@ -117,13 +116,8 @@ impl Cids {
 
     /// Takes out what is to be forgotten now.
     pub(super) fn take_forgotten(&mut self, now: Instant) -> Option<Cid> {
-        let at = self.retired.iter().position(|&(_, at)| at <= now)?;
-        let (sequence, _) = self.retired.remove(at);
-        if self.retired.is_empty() {
-            self.retired = Vec::new();
-        }
-        let at = self.issued.iter().position(|issued| issued.sequence == sequence)?;
-        Some(self.issued.remove(at).cid)
+        self.issued.first().filter(|oldest| oldest.forget_at.is_some_and(|at| at <= now))?;
+        Some(self.issued.remove(0).cid)
     }
 }
 
