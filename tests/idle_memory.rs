@@ -16,6 +16,9 @@ const PLAYERS: usize = 1_000;
 const GROUP: usize = 100;
 /// The bound of an idle peer, in bytes.
 const MOST: i64 = 2_048;
+/// What it may be for one that has used a lane with all three guarantees: both directions' numbers of the lane, and which
+/// of the last 1,024 messages came, are known as long as the session lives.
+const MOST_AFTER_TALK: i64 = MOST + 256;
 /// What an allocator adds to a block, at most: a head, and what is left over.
 const BLOCK: i64 = 16;
 
@@ -96,7 +99,7 @@ fn a_thousand_idle_peers_take_two_kibibytes_each() {
     for talks in [false, true] {
         let each = each(sealed(0), sealed(PLAYERS), talks);
         println!("sealed, talked: {talks}: {each} bytes");
-        assert!(each <= MOST, "{each}");
+        assert!(each <= if talks { MOST_AFTER_TALK } else { MOST }, "{each}");
     }
 }
 
