@@ -207,6 +207,20 @@ pub(super) struct Lanes {
     others: Vec<Option<Box<Lane>>>,
 }
 
+/// The same at rest.
+#[derive(Clone, Debug)]
+pub(super) struct KeptLanes {
+    first: Option<Box<Lane>>,
+    others: Box<[Option<Box<Lane>>]>,
+}
+
+impl KeptLanes {
+    pub(super) fn wake(self) -> Lanes {
+        let Self { first, others } = self;
+        Lanes { first, others: others.into_vec() }
+    }
+}
+
 impl Lanes {
     pub(super) fn get(&mut self, lane: u8) -> Option<&mut Lane> {
         match usize::from(lane).checked_sub(1) {
@@ -249,13 +263,9 @@ impl Lanes {
     }
 
     /// All of them, for the time of a rest.
-    pub(super) fn rest(&mut self) -> (Option<Box<Lane>>, Box<[Option<Box<Lane>>]>) {
+    pub(super) fn rest(&mut self) -> KeptLanes {
         let Self { first, others } = std::mem::take(self);
-        (first, others.into_boxed_slice())
-    }
-
-    pub(super) fn after_rest((first, others): (Option<Box<Lane>>, Box<[Option<Box<Lane>>]>)) -> Self {
-        Self { first, others: others.into_vec() }
+        KeptLanes { first, others: others.into_boxed_slice() }
     }
 
     pub(super) fn forget_waiting(&mut self) {

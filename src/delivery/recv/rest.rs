@@ -1,17 +1,12 @@
 //! What a receiving half keeps at rest: which messages it knows, and its accounts. Nothing is stored then, so that no
 //! handle outlives it.
 
-use super::{
-    RecvLimits, RecvQueue,
-    lane::{Lane, Lanes},
-    parity::Parities,
-};
+use super::{RecvLimits, RecvQueue, lane::KeptLanes, parity::Parities};
 
 /// What is kept at rest.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    /// Lane 0, and the others from lane 1 on.
-    lanes: (Option<Box<Lane>>, Box<[Option<Box<Lane>>]>),
+    lanes: KeptLanes,
     parities: Option<Box<Parities>>,
     consumed: u64,
     advertised: u64,
@@ -60,7 +55,7 @@ impl Kept {
     /// `limits` are those of a session in which a message has so many bytes and fragments at most.
     pub(crate) fn wake(self, limits: impl FnOnce(u32, u16) -> RecvLimits) -> RecvQueue {
         RecvQueue {
-            lanes: Lanes::after_rest(self.lanes),
+            lanes: self.lanes.wake(),
             parities: self.parities,
             consumed: self.consumed,
             advertised: self.advertised,
