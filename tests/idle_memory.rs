@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use allocation_counter::AllocationInfo;
 use host::Scene;
-use sealgram::{Config, Guarantee, LaneId, SendOptions, ServerConfig, ServerSession, Session, sim::Link};
+use sealgram::{Config, Guarantee, ServerConfig, ServerSession, Session, sim::Link};
 
 const PLAYERS: usize = 1_000;
 /// So many come at once.
 const GROUP: usize = 100;
 /// The bound of an idle peer, in bytes.
 const MOST: i64 = 2_048;
+/// What it may be for one that has used a lane with all three guarantees: both directions' numbers of the lane, and which
+/// of the last 1,024 messages came, are known as long as the session lives.
+const MOST_AFTER_TALK: i64 = MOST + 256;
 /// What an allocator adds to a block, at most: a head, and what is left over.
 const BLOCK: i64 = 16;
 
@@ -44,19 +47,16 @@ fn held<L: ServerSession, S: Session>(mut scene: Scene<L, S>) -> i64 {
     -(bytes_current + BLOCK * count_current)
 }
 
-/// Everybody says something with each guarantee, on two lanes, and hears it again.
+/// Everybody says something with each guarantee, and hears it again.
 fn talk<L: ServerSession, S: Session>(scene: &mut Scene<L, S>) {
     scene.host.echoes = true;
     for player in &mut scene.players {
         for guarantee in [Guarantee::None, Guarantee::Order, Guarantee::Delivery] {
-            for lane in [0, 1] {
-                let options = SendOptions::new(guarantee).lane(LaneId(lane));
-                player.endpoint.send_payload(options, &[7; 100]).unwrap();
-            }
+            player.endpoint.send_payload(guarantee, &[7; 100]).unwrap();
         }
         player.endpoint.flush().unwrap();
     }
-    let all = |scene: &mut Scene<L, S>| scene.players.iter().all(|player| player.heard.len() == 6);
+    let all = |scene: &mut Scene<L, S>| scene.players.iter().all(|player| player.heard.len() == 3);
     assert!(scene.run_until(Duration::from_secs(5), all));
 }
 
@@ -99,7 +99,7 @@ fn a_thousand_idle_peers_take_two_kibibytes_each() {
     for talks in [false, true] {
         let each = each(sealed(0), sealed(PLAYERS), talks);
         println!("sealed, talked: {talks}: {each} bytes");
-        assert!(each <= MOST, "{each}");
+        assert!(each <= if talks { MOST_AFTER_TALK } else { MOST }, "{each}");
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Awake, Control, given::Gifts, mtu::Mtu};
+use super::{Awake, Control, given::Gifts, mtu};
 use crate::{
     config::Config,
     delivery::{ack, rate, recovery, recv, rest},
-    stats,
+    stats::{Packets, Seen, Tally},
 };
 
 /// All that is left of a session at rest.
@@ -21,16 +21,14 @@ pub(super) struct Kept {
     acks: ack::Kept,
     sent: recovery::Kept,
     rate: rate::Kept,
-    mtu: Mtu,
+    mtu: mtu::Kept,
     may_fragment: bool,
     /// The client was asked to go elsewhere.
     redirected: bool,
     overhead: u16,
     last_received: Option<Instant>,
-    /// What came in and, with it, what the sending half counted.
-    seen: stats::Seen,
-    stale_before: u64,
-    duplicates_before: u64,
+    /// All counters of the statistics.
+    tally: Tally<13>,
 }
 
 impl Awake {
@@ -84,44 +82,54 @@ impl Awake {
             busy_at: _,
             in_use: _,
         } = self;
+        // The highest number received is the highest that was acknowledged.
+        let Packets { received, missing, reordered, .. } = seen.counted;
+        let Packets { sent: all, acked, lost, late, .. } = sent.counted;
+        let [needless, resent, late_acks, parities] = send.counters();
+        let (stale, again) = (*stale_before, *duplicates_before);
+        let tally = Tally::from([
+            all, acked, lost, late, received, missing, reordered, stale, again, needless, resent, late_acks,
+            parities,
+        ]);
         Some(Kept {
             send: send.rest(),
             recv: recv.rest(),
             acks: acks.rest(),
             sent: sent.rest(),
             rate: rate.rest(),
-            mtu: mtu.clone(),
+            mtu: mtu.rest(),
             may_fragment: *may_fragment,
             redirected: gifts.has_redirected(),
             overhead: u16::try_from(*overhead).unwrap_or(u16::MAX),
             last_received: *last_received,
-            seen: seen.with(&sent.counted),
-            stale_before: *stale_before,
-            duplicates_before: *duplicates_before,
+            tally,
         })
     }
 }
 
 impl Kept {
     pub(super) fn wake(self, config: &Arc<Config>) -> Awake {
-        let (counted, seen) = self.seen.apart();
-        let mut sent = self.sent.wake(config);
-        sent.counted = counted;
+        let [all, acked, lost, late, received, missing, reordered, stale, again, counters @ ..] =
+            <[u64; 13]>::from(self.tally);
+        let mut sent = self.sent.wake(config, self.last_received);
+        sent.counted = Packets { sent: all, acked, lost, late, ..Packets::default() };
+        let counted = Packets { received, missing, reordered, ..Packets::default() };
+        let seen = Seen::after(self.acks.highest(), counted);
         Awake {
             started: true,
-            send: self.send.wake(config),
+            send: self.send.wake(config, counters),
             recv: self.recv.wake(|message, fragments| Awake::recv_limits(config, message, fragments)),
             acks: self.acks.wake(),
             sent,
             capacity: usize::from(self.mtu.size()).saturating_sub(self.overhead.into()),
-            mtu: self.mtu,
+            mtu: self.mtu.wake(),
             may_fragment: self.may_fragment,
             control: Control { window_due: false, gifts: Gifts::after_rest(self.redirected) },
             overhead: self.overhead.into(),
             last_received: self.last_received,
             seen,
-            stale_before: self.stale_before,
-            duplicates_before: self.duplicates_before,
+            stale_before: stale,
+            duplicates_before: again,
             ..Awake::with_rate(config, self.rate.wake(config))
         }
     }

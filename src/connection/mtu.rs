@@ -30,7 +30,7 @@ const BETWEEN_PROBES: Duration = Duration::from_millis(500);
 const AFTER_FALL: Duration = Duration::from_secs(10);
 const NEXT_SEARCH: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Mtu {
     base: u16,
     most: u16,
@@ -45,6 +45,30 @@ pub(crate) struct Mtu {
     timeouts: u32,
     /// Probes lost and not yet told to the rate control.
     lost_probes: u32,
+}
+
+/// What is kept at rest. No probe is on its way then.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    base: u16,
+    most: u16,
+    size: u16,
+    fails: u16,
+    tries: u8,
+    next_at: Option<Instant>,
+    large_losses: u32,
+    timeouts: u32,
+}
+
+impl Kept {
+    pub(super) fn size(&self) -> u16 {
+        self.size
+    }
+
+    pub(super) fn wake(self) -> Mtu {
+        let Self { base, most, size, fails, tries, next_at, large_losses, timeouts } = self;
+        Mtu { base, most, size, fails, tries, flying: None, next_at, large_losses, timeouts, lost_probes: 0 }
+    }
 }
 
 impl Mtu {
@@ -62,6 +86,22 @@ impl Mtu {
             timeouts: 0,
             lost_probes: 0,
         }
+    }
+
+    pub(super) fn rest(&self) -> Kept {
+        let Self {
+            base,
+            most,
+            size,
+            fails,
+            tries,
+            flying: _,
+            next_at,
+            large_losses,
+            timeouts,
+            lost_probes: _,
+        } = *self;
+        Kept { base, most, size, fails, tries, next_at, large_losses, timeouts }
     }
 
     /// No probe is on its way.

@@ -876,7 +876,9 @@ fn what_was_measured_counted_and_yielded_is_known_after_a_rest() {
     assert!(pair.ends.iter().all(Connection::is_resting));
     assert_eq!((all(&pair), pair.ends[0].lane_stats(lane)), (before.clone(), sent));
     assert!(pair.ends.iter().all(|end| end.deadline().is_none() && end.is_resting()), "to look wakes nobody");
-    pair.ends.iter_mut().for_each(|end| drop(end.wake()));
+    for end in &mut pair.ends {
+        end.wake();
+    }
     assert_eq!(all(&pair), before);
     for (payload, number) in copies.iter().take(2).zip(1_000..) {
         pair.ends[1].receive(pair.now, number, payload, 0).unwrap();

@@ -155,6 +155,14 @@ pub(crate) enum Kept {
 }
 
 impl Kept {
+    /// The highest number received.
+    pub(crate) fn highest(&self) -> Option<u64> {
+        match self {
+            Self::One(range) => range.end.checked_sub(1),
+            Self::Many(ranges) => ranges.highest(),
+        }
+    }
+
     pub(crate) fn wake(self) -> Acks {
         let ranges = match self {
             Self::One(range) => {

@@ -4,6 +4,7 @@
 pub(crate) mod ack;
 mod content;
 mod copies;
+mod counts;
 mod expiry;
 mod intake;
 mod mend;

@@ -45,22 +45,22 @@ pub(super) struct Path {
 pub(super) struct Kept {
     reordering: Nanos,
     slowness: Nanos,
-    faded: Option<Instant>,
     loss: u32,
     run: u8,
 }
 
 impl Kept {
-    pub(super) fn wake(self) -> Path {
-        let Self { reordering, slowness, faded, loss, run } = self;
+    /// What was learnt `faded` when the peer was heard last.
+    pub(super) fn wake(self, faded: Option<Instant>) -> Path {
+        let Self { reordering, slowness, loss, run } = self;
         Path { reordering: reordering.into(), slowness: slowness.into(), faded, loss, run }
     }
 }
 
 impl Path {
     pub(super) fn rest(&self) -> Kept {
-        let Self { reordering, slowness, faded, loss, run } = *self;
-        Kept { reordering: reordering.into(), slowness: slowness.into(), faded, loss, run }
+        let Self { reordering, slowness, faded: _, loss, run } = *self;
+        Kept { reordering: reordering.into(), slowness: slowness.into(), loss, run }
     }
 
     /// What is allowed in any case.

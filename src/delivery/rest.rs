@@ -30,18 +30,14 @@ impl From<Nanos> for Duration {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// Longest messages that the session's peer takes.
-    delivery: usize,
-    unreliable: usize,
+    delivery: u32,
+    unreliable: u32,
     lanes: Box<[send_lane::Kept]>,
-    needless: u64,
     redundancy: u8,
-    late_acks: u64,
     next_id: u64,
     window_used: u64,
     window_limit: u64,
     lane_limit: u64,
-    resent_parts: u64,
-    parities: u32,
 }
 
 impl SendQueue {
@@ -50,6 +46,11 @@ impl SendQueue {
         let told = self.notices.told.is_empty() && self.building.is_empty();
         let gone = self.slab.messages() == 0 && self.skips.is_empty();
         told && gone && self.lanes.iter().all(SendLane::may_rest)
+    }
+
+    /// What it counted, for the owner to keep.
+    pub(crate) fn counters(&self) -> [u64; 4] {
+        [self.needless, self.resent_parts, self.notices.late_acks, self.parities.into()]
     }
 
     /// What the queues and timers name is gone, so that they need not be kept.
@@ -61,7 +62,7 @@ impl SendQueue {
             lanes,
             resends: _,
             repeats: _,
-            needless,
+            needless: _,
             redundancy,
             copies_due: _,
             riding: _,
@@ -69,7 +70,7 @@ impl SendQueue {
             skips: _,
             skips_waiting: _,
             skips_held: _,
-            notices,
+            notices: _,
             // Whatever needs it is told the time first.
             clock: _,
             building: _,
@@ -79,43 +80,41 @@ impl SendQueue {
             window_used,
             window_limit,
             lane_limit,
-            resent_parts,
-            parities,
+            resent_parts: _,
+            parities: _,
         } = self;
+        let small = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         Kept {
-            delivery: *delivery,
-            unreliable: *unreliable,
+            delivery: small(*delivery),
+            unreliable: small(*unreliable),
             lanes: lanes.drain(..).map(SendLane::rest).collect(),
-            needless: *needless,
             redundancy: *redundancy,
-            late_acks: notices.late_acks,
             next_id: *next_id,
             window_used: *window_used,
             window_limit: *window_limit,
             lane_limit: *lane_limit,
-            resent_parts: *resent_parts,
-            parities: *parities,
         }
     }
 }
 
 impl Kept {
-    pub(crate) fn wake(self, config: &Config) -> SendQueue {
-        let Self { delivery, unreliable, late_acks, .. } = self;
+    pub(crate) fn wake(self, config: &Config, counters: [u64; 4]) -> SendQueue {
+        let [needless, resent_parts, late_acks, parities] = counters;
+        let (delivery, unreliable) = (self.delivery as usize, self.unreliable as usize);
         let limits = Limits { delivery, unreliable, ..Limits::new(config) };
         let bounds = (limits.bytes, limits.messages);
         SendQueue {
             limits,
             lanes: self.lanes.into_iter().map(|lane| lane.wake(bounds)).collect(),
-            needless: self.needless,
+            needless,
             redundancy: self.redundancy,
             notices: Notices::after_rest(late_acks),
             next_id: self.next_id,
             window_used: self.window_used,
             window_limit: self.window_limit,
             lane_limit: self.lane_limit,
-            resent_parts: self.resent_parts,
-            parities: self.parities,
+            resent_parts,
+            parities: u32::try_from(parities).unwrap_or(u32::MAX),
             ..SendQueue::new(config)
         }
     }

@@ -6,13 +6,13 @@ use std::{cmp::Reverse, collections::VecDeque};
 
 use super::{
     Guarantee,
-    notices::Outcome,
+    counts::Counts,
     on_demand::OnDemand,
     options::{LaneOptions, SendOptions},
     ranges::Ranges,
     slots::Slots,
 };
-use crate::wire::message::Numbers;
+use crate::{stats::Tally, wire::message::Numbers};
 
 /// How far the newest index may be ahead of the oldest that is not acknowledged. PROTOCOL.md, "Limits".
 pub(crate) const MAX_INDEX_SPAN: u64 = 1 << 16;
@@ -47,28 +47,6 @@ impl Entry {
     /// Lower is packed earlier: group by group, and inside a group by priority.
     fn rank(&self) -> (u64, Reverse<u8>) {
         (self.tag, Reverse(self.priority))
-    }
-}
-
-/// What a lane counts over the endpoint's life.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) sent: u64,
-    pub(crate) dropped: u64,
-    pub(crate) expired: u64,
-    pub(crate) superseded: u64,
-    pub(crate) copies: u64,
-    pub(crate) lost_parts: u64,
-}
-
-impl Counts {
-    /// The counter of messages that ended so before they arrived.
-    pub(crate) fn of(&mut self, why: Outcome) -> &mut u64 {
-        match why {
-            Outcome::Expired => &mut self.expired,
-            Outcome::Superseded => &mut self.superseded,
-            Outcome::Acked | Outcome::Lost => &mut self.dropped,
-        }
     }
 }
 
@@ -123,7 +101,7 @@ pub(crate) struct Kept {
     /// Where they are not the usual ones.
     options: Option<Box<LaneOptions>>,
     turn: u64,
-    counts: Counts,
+    counts: Tally<6>,
     tag: u64,
     packed_tag: Option<u64>,
     set: u64,
@@ -142,7 +120,7 @@ impl Kept {
         }
         let acked_below = next_index;
         let numbers = SendLane { tag, open, packed_tag, set, base, next_index, acked_below, ..new };
-        SendLane { turn, counts, next_wire_id, ..numbers }
+        SendLane { turn, counts: counts.into(), next_wire_id, ..numbers }
     }
 }
 
@@ -383,6 +361,7 @@ impl SendLane {
             unanswered: _,
         } = self;
         let options = Some(options).filter(|options| *options != LaneOptions::default()).map(Box::new);
+        let counts = counts.into();
         Kept { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id }
     }
 

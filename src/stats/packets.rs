@@ -64,7 +64,7 @@ impl Packets {
 }
 
 /// Counts what arrives by its numbers. The caller notes each number once.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Seen {
     highest: Option<u64>,
     pub(crate) counted: Packets,
@@ -76,18 +76,9 @@ impl Seen {
         self.highest = None;
     }
 
-    /// With what the sending half counted, which counts other things.
-    pub(crate) fn with(&self, sent: &Packets) -> Self {
-        let mut all = self.clone();
-        all.counted.merge(sent);
-        all
-    }
-
-    /// What the sending half counted, and the rest, apart again.
-    pub(crate) fn apart(self) -> (Packets, Self) {
-        let Packets { sent, acked, lost, late, received, missing, reordered } = self.counted;
-        let counted = Packets { received, missing, reordered, ..Packets::default() };
-        (Packets { sent, acked, lost, late, ..Packets::default() }, Self { counted, ..self })
+    /// Where it stood.
+    pub(crate) fn after(highest: Option<u64>, counted: Packets) -> Self {
+        Self { highest, counted }
     }
 
     pub(crate) fn note(&mut self, number: u64) {
@@ -123,8 +114,5 @@ mod tests {
         assert_eq!((received, missing, reordered), (5, 1, 1));
         assert_eq!(seen.counted.loss_in(), Some(1.0 / 6.0));
         assert_eq!(seen.counted.loss_out(), None);
-        let ours = Packets { sent: 7, acked: 4, lost: 2, late: 1, ..Packets::default() };
-        let (apart, again) = seen.with(&ours).apart();
-        assert_eq!((apart, again.counted, again.highest), (ours, seen.counted, seen.highest));
     }
 }

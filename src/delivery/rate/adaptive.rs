@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{super::rest::Nanos, Progress, base::Base};
+use super::{Progress, base::Base, fresh::Fresh};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
@@ -105,26 +105,6 @@ pub(crate) struct Adaptive {
     tally: (u32, u32),
 }
 
-/// A window that never met a queue.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fresh {
-    window: usize,
-    grown_rounds: u32,
-    base: Nanos,
-    standing: Nanos,
-    held: Nanos,
-    noise: Nanos,
-}
-
-impl Fresh {
-    pub(super) fn wake(self, max: usize) -> Adaptive {
-        let Self { window, grown_rounds, base, standing, held, noise } = self;
-        let (base, standing) = (Base::of(base.into()), standing.into());
-        let (held, noise) = (held.into(), noise.into());
-        Adaptive { window, grown_rounds, base, standing, held, noise, ..Adaptive::new(max) }
-    }
-}
-
 impl Adaptive {
     pub(super) fn new(max: usize) -> Self {
         Self { max, window: FIRST.min(max), starting: true, ..Self::default() }
@@ -132,9 +112,14 @@ impl Adaptive {
 
     /// All that is worth keeping over a pause as long as no queue was met.
     pub(super) fn fresh(&self) -> Option<Fresh> {
-        let (window, grown_rounds, base) = (self.window, self.grown_rounds, self.base.get().into());
-        let (standing, held, noise) = (self.standing.into(), self.held.into(), self.noise.into());
-        self.starting.then_some(Fresh { window, grown_rounds, base, standing, held, noise })
+        let &Self { starting, window, grown_rounds, standing, held, noise, .. } = self;
+        let fresh = Fresh::new((window, grown_rounds), [self.base.get(), standing, held, noise]);
+        fresh.filter(|_| starting)
+    }
+
+    pub(super) fn after_rest(max: usize, fresh: Fresh) -> Self {
+        let ((window, grown_rounds), [base, standing, held, noise]) = fresh.apart();
+        Self { window, grown_rounds, base: Base::of(base), standing, held, noise, ..Self::new(max) }
     }
 
     pub(super) fn window(&self) -> usize {

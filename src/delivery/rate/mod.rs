@@ -4,13 +4,15 @@
 
 mod adaptive;
 mod base;
+mod fresh;
 mod pacer;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
-use adaptive::{Adaptive, Fresh};
+use adaptive::Adaptive;
+use fresh::Fresh;
 use pacer::Pacer;
 
 use crate::{
@@ -56,7 +58,7 @@ pub(crate) enum Kept {
 impl Kept {
     pub(crate) fn wake(self, config: &Config) -> RateControl {
         let adaptive = match self {
-            Self::Fresh(fresh) => Box::new(fresh.wake(config.flight_bytes)),
+            Self::Fresh(fresh) => Box::new(Adaptive::after_rest(config.flight_bytes, fresh)),
             Self::Adaptive(adaptive) => adaptive,
             Self::Configured => return RateControl::new(config),
         };

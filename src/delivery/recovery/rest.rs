@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::SentPackets;
+use super::{SentPackets, skipped::Skipped};
 use crate::{
     config::Config,
     delivery::{path, rtt},
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) struct Kept {
     next: u64,
     largest_acked: Option<u64>,
-    skipped: Box<[u64]>,
+    skipped: Skipped,
     path: path::Kept,
     rtt: rtt::Kept,
 }
@@ -59,17 +59,18 @@ impl SentPackets {
             most: _,
             counted: _,
         } = self;
-        let skipped = skipped.iter().copied().collect();
+        let skipped = Skipped::new(skipped);
         Kept { next, largest_acked: *largest_acked, skipped, path: path.rest(), rtt: rtt.rest() }
     }
 }
 
 impl Kept {
-    pub(crate) fn wake(self, config: &Config) -> SentPackets {
+    /// `heard` is when the peer was heard last.
+    pub(crate) fn wake(self, config: &Config, heard: Option<Instant>) -> SentPackets {
         let Self { next, largest_acked, skipped, path, rtt } = self;
-        let (path, rtt) = (path.wake(), rtt.wake());
+        let (path, rtt) = (path.wake(heard), rtt.wake());
         let mut sent = SentPackets { largest_acked, path, rtt, ..SentPackets::new(config, next) };
-        sent.remember_skips(&skipped);
+        sent.remember_skips(skipped.numbers());
         sent
     }
 

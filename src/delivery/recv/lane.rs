@@ -201,10 +201,24 @@ impl Lane {
 }
 
 /// All lanes of a connection, made on first use. Lane 0 is a field, because it is the one in use.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Lanes {
     first: Option<Box<Lane>>,
     others: Vec<Option<Box<Lane>>>,
+}
+
+/// The same at rest.
+#[derive(Clone, Debug)]
+pub(super) struct KeptLanes {
+    first: Option<Box<Lane>>,
+    others: Box<[Option<Box<Lane>>]>,
+}
+
+impl KeptLanes {
+    pub(super) fn wake(self) -> Lanes {
+        let Self { first, others } = self;
+        Lanes { first, others: others.into_vec() }
+    }
 }
 
 impl Lanes {
@@ -246,6 +260,12 @@ impl Lanes {
         let mut held = [0; 256];
         held.iter_mut().zip(all).for_each(|(held, lane)| *held = lane.map_or(0, |lane| lane.held));
         held
+    }
+
+    /// All of them, for the time of a rest.
+    pub(super) fn rest(&mut self) -> KeptLanes {
+        let Self { first, others } = std::mem::take(self);
+        KeptLanes { first, others: others.into_boxed_slice() }
     }
 
     pub(super) fn forget_waiting(&mut self) {

@@ -139,7 +139,7 @@ impl RecvQueue {
         Self {
             limits,
             lanes: Lanes::default(),
-            store: Store::new(0),
+            store: Store::new(),
             ready: ReadyQueue::default(),
             partials: OnDemand::default(),
             kept: OnDemand::default(),

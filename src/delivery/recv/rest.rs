@@ -1,13 +1,12 @@
 //! What a receiving half keeps at rest: which messages it knows, and its accounts. Nothing is stored then, so that no
 //! handle outlives it.
 
-use super::{RecvLimits, RecvQueue, lane::Lanes, parity::Parities, store::Store};
+use super::{RecvLimits, RecvQueue, lane::KeptLanes, parity::Parities};
 
 /// What is kept at rest.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    lanes: Lanes,
-    stamps: u64,
+    lanes: KeptLanes,
     parities: Option<Box<Parities>>,
     consumed: u64,
     advertised: u64,
@@ -29,7 +28,7 @@ impl RecvQueue {
         let Self {
             limits,
             lanes,
-            store,
+            store: _,
             ready: _,
             partials: _,
             kept: _,
@@ -42,8 +41,7 @@ impl RecvQueue {
             counters: _,
         } = self;
         Kept {
-            lanes: std::mem::take(lanes),
-            stamps: store.stamps(),
+            lanes: lanes.rest(),
             parities: parities.take(),
             consumed: *consumed,
             advertised: *advertised,
@@ -57,8 +55,7 @@ impl Kept {
     /// `limits` are those of a session in which a message has so many bytes and fragments at most.
     pub(crate) fn wake(self, limits: impl FnOnce(u32, u16) -> RecvLimits) -> RecvQueue {
         RecvQueue {
-            lanes: self.lanes,
-            store: Store::new(self.stamps),
+            lanes: self.lanes.wake(),
             parities: self.parities,
             consumed: self.consumed,
             advertised: self.advertised,

@@ -183,9 +183,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Allocates nothing. `stamps` were given before.
-    pub(super) fn new(stamps: u64) -> Self {
-        Self { slots: Vec::new(), free: NONE, live: 0, stamps, pool: OnDemand::default(), pool_bytes: 0 }
+    /// Allocates nothing.
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), free: NONE, live: 0, stamps: 0, pool: OnDemand::default(), pool_bytes: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -299,7 +299,7 @@ impl Store {
         }
     }
 
-    /// Handles given so far.
+    #[cfg(test)]
     pub(super) fn stamps(&self) -> u64 {
         self.stamps
     }

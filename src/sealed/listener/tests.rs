@@ -17,7 +17,7 @@ fn exchange(now: Instant, rng: &mut Chance, listener: &mut Listener, client: &mu
     loop {
         let len = client.poll_transmit(now, rng, &mut room);
         if len > 0 {
-            listener.handle_datagram(now, rng, from, &mut room[..len]);
+            let (Ok(_) | Err(_)) = listener.handle_datagram(now, rng, from, &mut room[..len]);
         }
         let sent = listener.poll_transmit(now, rng, &mut room);
         if let Some((len, _)) = sent {

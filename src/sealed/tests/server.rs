@@ -10,7 +10,7 @@ use super::{
         live::Live,
         local::{Answered, Local},
         messages,
-        seal::seal_frame,
+        seal::{Prefix, seal_frame},
     },
     *,
 };
@@ -225,8 +225,15 @@ impl Server {
         let live = self.live.as_mut().unwrap();
         for frame in frames {
             let mut out = vec![0; 1_200];
-            let len = seal_frame(&mut live.channel.seal, &live.prefix, frame, Padding::None, 1_200, &mut out)
-                .unwrap();
+            let len = seal_frame(
+                &mut live.channel.seal,
+                live.prefix.as_deref().unwrap_or(&Prefix::NONE),
+                frame,
+                Padding::None,
+                1_200,
+                &mut out,
+            )
+            .unwrap();
             out.truncate(len);
             self.out.push_back((self.path, out));
         }
