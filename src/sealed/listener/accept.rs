@@ -8,16 +8,17 @@ use rand_core::TryCryptoRng;
 use super::{
     CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES,
     cids::{Cid, Cids},
-    gate::Share,
+    gate::Place,
     peer::{Peer, Standing},
     receive::frames,
 };
 use crate::{
     connection::Connection,
+    crypto::Channel,
     error::{CloseReason, Dropped},
     event::{Event, PeerId},
     sealed::{
-        CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
+        CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, finished::Waits, live::Live, messages,
         roam::Roam,
     },
     ticket::{Admission, TicketError, TicketKeys, TicketProfile, TicketScope},
@@ -37,17 +38,17 @@ impl Listener {
         now: Instant,
         rng: &mut R,
         (from, proven): (SocketAddr, bool),
-        (number, cid): (u64, Cid),
+        (number, cid, channel): (u64, Cid, Channel),
         packet: &[u8],
     ) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application repeats CONFIRM, and the entry is there for it.
-        if self.asking >= self.server.max_asking {
+        if !self.gate.may_ask(from, self.server.max_asking) {
             return Err(Dropped::Handshake);
         }
         let payload = frames(packet);
         let ticket = confirmation(payload).ok_or(Dropped::Handshake)?.into();
         let key = match self.half_open.find_cid(&cid).map(|entry| &entry.stage) {
-            Some(Stage::AwaitsPacket(agreed)) => agreed.peer,
+            Some(Waits::Packet(finished)) => finished.peer,
             _ => return Err(Dropped::Unopened),
         };
         // Who comes back to his own session takes its place, and needs no other.
@@ -58,10 +59,11 @@ impl Listener {
             return Err(Dropped::Handshake);
         }
         let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
-        let (joined, ends) = (entry.number(), entry.ends());
-        let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
+        let (joined, ends, init) = (entry.number(), entry.ends(), messages::reference(&entry.id));
+        let Waits::Packet(finished) = entry.stage else { return Err(Dropped::Unopened) };
+        let agreed = finished.confirmed(channel, entry.id);
         let negotiated = agreed.negotiated;
-        let Ok(live) = Live::begin(*agreed, &self.config, now, rng) else {
+        let Ok(live) = Live::begin(agreed, &self.config, now, rng) else {
             return self.give_back(share);
         };
         let mut live = Box::new(live);
@@ -97,14 +99,15 @@ impl Listener {
         };
         let Some(id) = self.peers.insert(peer) else { return Err(Dropped::Handshake) };
         self.owners.insert(cid, id);
-        self.asking += 1;
+        self.inits.insert(init);
+        self.gate.asks(from);
         self.reschedule(now, id);
         self.push_event(id, Event::Join { key, ticket, address: from });
         Ok(())
     }
 
     /// A join that fails gives its place among the sessions back.
-    fn give_back(&mut self, share: Option<Share>) -> Result<(), Dropped> {
+    fn give_back(&mut self, share: Option<Place>) -> Result<(), Dropped> {
         if let Some(share) = share {
             self.gate.session_closed(share);
         }
@@ -136,7 +139,7 @@ impl Listener {
         peer.standing = Standing::Open;
         peer.connection.hear(now);
         let reference = messages::reference(&peer.live.init);
-        self.asking -= 1;
+        self.gate.answered(peer.roam.address());
         if let Some(old) = old {
             self.say_close(old, CODE_REPLACED, &reference);
             self.end(now, old, CloseReason::Replaced);
@@ -145,8 +148,8 @@ impl Listener {
             self.by_key.insert(*key.as_bytes(), id);
             // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
             self.half_open.erase(|stage| match stage {
-                Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
-                Stage::AwaitsFin(_) => false,
+                Waits::Packet(finished) => finished.peer == Some(key),
+                Waits::Fin(_) => false,
             });
         }
         self.push_event(id, Event::Connected { peer: key, handshake_hash });
@@ -246,6 +249,7 @@ impl Listener {
         for cid in peer.cids.iter() {
             self.owners.remove(&cid);
         }
+        self.inits.remove(&messages::reference(&peer.live.init));
         if let Some(key) = peer.live.peer {
             if self.by_key.get(key.as_bytes()) == Some(&id) {
                 self.by_key.remove(key.as_bytes());
@@ -257,7 +261,7 @@ impl Listener {
         self.forget_names(id);
         let Some(mut peer) = self.peers.remove(id) else { return };
         if peer.asks() {
-            self.asking -= 1;
+            self.gate.answered(peer.roam.address());
         }
         if let Some(share) = peer.share.take() {
             self.gate.session_closed(share);

@@ -13,8 +13,11 @@ mod receive;
 mod timers;
 mod transmit;
 
+#[cfg(test)]
+mod strangers;
+
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     net::SocketAddr,
     sync::Arc,
@@ -31,7 +34,7 @@ use self::{
     half_open::HalfOpenTable,
     peer::{Peer, Peers},
 };
-use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
+use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, finished::Waits, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},
     connection::Connection,
@@ -59,11 +62,12 @@ pub struct Listener {
     gate: Gate,
     /// What the cookies are made from; shared by the workers of one port.
     secrets: Arc<CookieSecrets>,
-    half_open: HalfOpenTable<Stage>,
+    half_open: HalfOpenTable<Waits>,
     owners: HashMap<Cid, PeerId, cids::OwnBytes>,
     peers: Peers,
     by_key: BTreeMap<[u8; 32], PeerId>,
-    asking: usize,
+    /// References of the messages 1 of all sessions: one that comes late is no newcomer.
+    inits: BTreeSet<[u8; 16]>,
     /// Counts rounds of reading: in each of them every peer has a share.
     round: u32,
     deadlines: Deadlines,
@@ -118,7 +122,7 @@ impl Listener {
             owners: HashMap::default(),
             peers: Peers::default(),
             by_key: BTreeMap::new(),
-            asking: 0,
+            inits: BTreeSet::new(),
             round: 0,
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),

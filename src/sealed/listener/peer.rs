@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{cids::Cids, gate::Share};
+use super::{cids::Cids, gate::Place};
 use crate::{
     connection::Connection,
     roster::Roster,
@@ -34,7 +34,7 @@ pub(super) struct Peer {
     /// The number of the half-open entry that it came from: a later one is a later join.
     pub(super) joined: u64,
     /// Its place among the sessions of where it joined from.
-    pub(super) share: Option<Share>,
+    pub(super) share: Option<Place>,
     /// Datagrams from elsewhere that its ids may cause to be opened.
     pub(super) strangers: Bucket,
     /// The round of reading in which it was heard last, and how many of its datagrams were opened in it.

@@ -1,8 +1,9 @@
 //! Who may cost us what, before anything is known of him: the budget of envelopes, cookies, the budget of
-//! Diffie-Hellman operations and each prefix's share of it, sessions in all and of a prefix. All memory is taken at
-//! construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
+//! Diffie-Hellman operations and each prefix's share of it, places to wait and sessions in all and of a prefix. For what
+//! is not confirmed all memory is taken at construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
 
 mod cookie;
+mod counts;
 pub(super) mod replies;
 mod shares;
 mod tokens;
@@ -20,15 +21,13 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(crate) use self::cookie::{COOKIE_LEN, CookieSecrets};
 pub(super) use self::replies::{Replies, Reply};
 use self::{
     cookie::Cookies,
-    shares::{Claim, Shares},
+    counts::Counts,
+    shares::{Claim, Share, Shares},
     tokens::{Nanos, SECOND, Tokens, worth},
-};
-pub(crate) use self::{
-    cookie::{COOKIE_LEN, CookieSecrets},
-    shares::Share,
 };
 use super::half_open::HalfOpenTable;
 use crate::{
@@ -42,6 +41,9 @@ use crate::{
 /// that have had next to nothing.
 const FOR_ALL: Nanos = SECOND / 2;
 const FOR_FAIR: Nanos = SECOND / 4 * 3;
+
+/// A prefix's share of the places to wait for the application, as a divisor of them.
+const ASKING_SHARE: usize = 8;
 
 /// What a flood was refused. Counters grow from 0 and saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +66,11 @@ pub struct FloodStats {
     pub evictions: u64,
     /// Sessions refused because there were `max_sessions`, or too many of their prefix.
     pub sessions_refused: u64,
+    /// Packets that confirmed, and came when all places to wait for the application, or those of their prefix, were
+    /// taken. Each joiner repeats his.
+    pub waits_refused: u64,
+    /// Diffie-Hellman operations that the messages of strangers have cost.
+    pub dh_operations: u64,
 }
 
 fn count(counter: &mut u64) {
@@ -89,6 +96,10 @@ pub(super) struct Admitted {
     /// Whether the address has shown that it receives.
     pub(super) validated: bool,
 }
+
+/// A session's place among those of its prefix.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place(Origin);
 
 /// What to do with an INIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +128,12 @@ pub(super) struct Gate {
     cookies: Cookies,
     envelopes: Tokens,
     dh: Tokens,
+    /// What the INITs that brought no good cookie would have cost, whether they were read or not.
+    unproven: Tokens,
     shares: Shares,
-    sessions: usize,
+    sessions: Counts,
+    /// Who waits for the application.
+    asking: Counts,
     stats: FloodStats,
 }
 
@@ -143,8 +158,10 @@ impl Gate {
             cookies: Cookies::new(secrets, now),
             envelopes: Tokens::default(),
             dh: Tokens::default(),
+            unproven: Tokens::default(),
             shares: Shares::new(crypto::random_secret(rng)?),
-            sessions: 0,
+            sessions: Counts::default(),
+            asking: Counts::default(),
             stats: FloodStats::default(),
         })
     }
@@ -177,7 +194,7 @@ impl Gate {
         let validated = self.cookies.takes(now, init.from, init.id, init.cookie);
         if validated {
             count(&mut self.stats.cookies_taken);
-        } else if self.wants_cookie(now, table, &origin, init.cost) {
+        } else if self.wants_cookie(now, table, &origin, init.cost) | self.is_crowded(now, table, init) {
             count(&mut self.stats.cookies_sent);
             return Verdict::AskCookie(self.cookies.bake(now, init.from, init.id));
         }
@@ -207,6 +224,18 @@ impl Gate {
             || !self.dh.allows(now, worth(cost, self.dh_per_second), FOR_ALL)
             || table.is_share_half_used(origin)
             || self.shares.is_half_used(now, &self.shares.share(origin))
+    }
+
+    /// Whether INITs without a good cookie come faster than half of the budget pays for. Counts this one if it is new,
+    /// whatever becomes of it: so a flood of them is read for half a second's worth, and no more while it lasts.
+    fn is_crowded<S>(&mut self, now: Instant, table: &mut HalfOpenTable<S>, init: &Init<'_>) -> bool {
+        let now = self.nanos(now);
+        let cost = worth(init.cost, self.dh_per_second);
+        let crowded = !self.unproven.allows(now, cost, FOR_ALL);
+        if table.find(init.id).is_none() {
+            self.unproven.take(now, cost, SECOND);
+        }
+        crowded
     }
 
     /// Takes Diffie-Hellman operations out of the budget, if it and the address's share allow it: for what costs some
@@ -252,26 +281,51 @@ impl Gate {
         }
     }
 
+    /// So many Diffie-Hellman operations are about to be done.
+    pub(super) fn note_dh(&mut self, operations: u32) {
+        self.stats.dh_operations = self.stats.dh_operations.saturating_add(operations.into());
+    }
+
     pub(super) fn stats<S>(&self, table: &HalfOpenTable<S>) -> FloodStats {
         FloodStats { evictions: table.evictions(), ..self.stats }
     }
 
-    /// Takes a place for a session of whoever proved his keys from this address, if there is one. The share is given
-    /// back when the session ends, wherever its peer is then.
-    pub(super) fn session_opened(&mut self, from: SocketAddr) -> Option<Share> {
-        let share = self.shares.share(&Origin::of(from, &self.proxies));
-        if self.sessions >= self.max_sessions || self.shares.sessions(&share) >= self.prefix_sessions {
+    /// Takes a place for a session of whoever proved his keys from this address, if there is one. It is given back when
+    /// the session ends, wherever its peer is then.
+    pub(super) fn session_opened(&mut self, from: SocketAddr) -> Option<Place> {
+        let origin = Origin::of(from, &self.proxies);
+        if self.sessions.all() >= self.max_sessions || self.sessions.of(&origin) >= self.prefix_sessions {
             count(&mut self.stats.sessions_refused);
             return None;
         }
-        self.sessions = self.sessions.saturating_add(1);
-        self.shares.open_session(&share);
-        Some(share)
+        self.sessions.add(origin);
+        Some(Place(origin))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a share is given back once")]
-    pub(super) fn session_closed(&mut self, share: Share) {
-        self.sessions = self.sessions.saturating_sub(1);
-        self.shares.close_session(&share);
+    #[expect(clippy::needless_pass_by_value, reason = "a place is given back once")]
+    pub(super) fn session_closed(&mut self, Place(origin): Place) {
+        self.sessions.remove(&origin);
+    }
+
+    /// Whether one of `most` places to wait for the application is left for this address: once more than half are taken, a
+    /// prefix may have its share. Nothing is taken yet.
+    pub(super) fn may_ask(&mut self, from: SocketAddr, most: usize) -> bool {
+        let (all, own) = (self.asking.all(), self.asking.of(&Origin::of(from, &self.proxies)));
+        let share_full = all * 2 > most && own >= (most / ASKING_SHARE).max(1);
+        let may = all < most && !share_full;
+        if !may {
+            count(&mut self.stats.waits_refused);
+        }
+        may
+    }
+
+    /// Somebody at this address waits for the application from now on.
+    pub(super) fn asks(&mut self, from: SocketAddr) {
+        self.asking.add(Origin::of(from, &self.proxies));
+    }
+
+    /// Who waited at this address waits no more.
+    pub(super) fn answered(&mut self, from: SocketAddr) {
+        self.asking.remove(&Origin::of(from, &self.proxies));
     }
 }
