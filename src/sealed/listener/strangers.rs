@@ -8,6 +8,7 @@ use rand_core::TryRng;
 use super::*;
 use crate::{
     config::Flood,
+    event::Event,
     sealed::{
         Sealed, Trust,
         tests::{Chance, credentials, key, ms, public, start},
@@ -67,7 +68,7 @@ impl Rig {
         let Self { now, listener, chance, heap, .. } = self;
         let mut datagram = datagram.to_vec();
         let taken = allocation_counter::measure(|| {
-            listener.handle_datagram(*now, chance, from, &mut datagram);
+            let _ = listener.handle_datagram(*now, chance, from, &mut datagram);
         });
         *heap += taken.bytes_current;
         self.answer();
@@ -77,7 +78,7 @@ impl Rig {
     fn answer(&mut self) {
         let Self { now, listener, chance, heap, players, events, .. } = self;
         let (mut out, mut sent) = ([0; 1_500], None);
-        listener.flush_all();
+        listener.peers.flush_all();
         loop {
             let taken = allocation_counter::measure(|| sent = listener.poll_transmit(*now, chance, &mut out));
             *heap += taken.bytes_current;
@@ -86,7 +87,7 @@ impl Rig {
                 player.end.handle_datagram(*now, chance, &mut out[..len].to_vec());
             }
         }
-        events.extend(std::iter::from_fn(|| listener.poll_event()));
+        events.extend(std::iter::from_fn(|| listener.peers.poll_event()));
     }
 
     /// What this player has to send now.
@@ -163,6 +164,7 @@ fn while_one_prefix_fills_the_places_to_ask_others_still_get_theirs() {
     };
     assert_eq!([1, 2, 3, 4].map(of), [5, 1, 1, 1], "at the bound of eight");
     assert!(rig.listener.flood_stats().waits_refused >= 3);
+    assert_eq!((rig.listener.peers.len(), rig.listener.inits.len(), rig.listener.owners.len()), (8, 8, 8));
     for (id, _) in asking {
         assert!(rig.listener.accept(rig.now, &mut rig.chance, id));
     }
@@ -175,6 +177,15 @@ fn while_one_prefix_fills_the_places_to_ask_others_still_get_theirs() {
     }
     rig.pass(500);
     assert!(rig.players.iter().all(|player| player.end.is_connected()));
+}
+
+#[test]
+fn farewells_that_nobody_fetches_have_a_bound() {
+    let mut rig = anonymous(ServerConfig::default());
+    for _ in 0..MAX_CLOSES + 10 {
+        rig.listener.push_close(of_net(1, 1), vec![0; 40]);
+    }
+    assert_eq!(rig.listener.closes.len(), MAX_CLOSES);
 }
 
 #[test]

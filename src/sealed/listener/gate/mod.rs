@@ -1,9 +1,8 @@
 //! Who may cost us what, before anything is known of him: the budget of envelopes, cookies, the budget of
-//! Diffie-Hellman operations and each prefix's share of it, places to wait and sessions in all and of a prefix. For what
+//! Diffie-Hellman operations and each prefix's share of it, sessions in all and of a prefix. For what
 //! is not confirmed all memory is taken at construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
 
 mod cookie;
-mod counts;
 pub(super) mod replies;
 mod shares;
 mod tokens;
@@ -23,17 +22,16 @@ use rand_core::TryCryptoRng;
 
 pub(crate) use self::cookie::{COOKIE_LEN, CookieSecrets};
 pub(super) use self::replies::{Replies, Reply};
+pub(super) use self::tokens::{Nanos, SECOND, Tokens, worth};
 use self::{
     cookie::Cookies,
-    counts::Counts,
     shares::{Claim, Share, Shares},
-    tokens::{Nanos, SECOND, Tokens, worth},
 };
 use super::half_open::HalfOpenTable;
 use crate::{
     config::Flood,
     crypto::{self, EntropyError},
-    roster::Origin,
+    roster::{Counts, Origin},
     sealed::profile::MAX_INIT_COST,
 };
 
@@ -41,9 +39,6 @@ use crate::{
 /// that have had next to nothing.
 const FOR_ALL: Nanos = SECOND / 2;
 const FOR_FAIR: Nanos = SECOND / 4 * 3;
-
-/// A prefix's share of the places to wait for the application, as a divisor of them.
-const ASKING_SHARE: usize = 8;
 
 /// What a flood was refused. Counters grow from 0 and saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,8 +127,6 @@ pub(super) struct Gate {
     unproven: Tokens,
     shares: Shares,
     sessions: Counts,
-    /// Who waits for the application.
-    asking: Counts,
     stats: FloodStats,
 }
 
@@ -161,12 +154,12 @@ impl Gate {
             unproven: Tokens::default(),
             shares: Shares::new(crypto::random_secret(rng)?),
             sessions: Counts::default(),
-            asking: Counts::default(),
             stats: FloodStats::default(),
         })
     }
 
-    fn nanos(&self, now: Instant) -> Nanos {
+    /// Time as the token buckets count it.
+    pub(super) fn nanos(&self, now: Instant) -> Nanos {
         u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(Nanos::MAX)
     }
 
@@ -190,7 +183,7 @@ impl Gate {
         table: &mut HalfOpenTable<S>,
         init: &Init<'_>,
     ) -> Verdict {
-        let origin = Origin::of(init.from, &self.proxies);
+        let origin = self.origin(init.from);
         let validated = self.cookies.takes(now, init.from, init.id, init.cookie);
         if validated {
             count(&mut self.stats.cookies_taken);
@@ -241,7 +234,7 @@ impl Gate {
     /// Takes Diffie-Hellman operations out of the budget, if it and the address's share allow it: for what costs some
     /// beyond the INIT.
     pub(super) fn charge(&mut self, now: Instant, from: SocketAddr, cost: u32, validated: bool) -> bool {
-        let share = self.shares.share(&Origin::of(from, &self.proxies));
+        let share = self.shares.share(&self.origin(from));
         let affords = self.affords(now, &share, cost, validated);
         if affords {
             self.pay(now, &share, cost, validated);
@@ -293,7 +286,7 @@ impl Gate {
     /// Takes a place for a session of whoever proved his keys from this address, if there is one. It is given back when
     /// the session ends, wherever its peer is then.
     pub(super) fn session_opened(&mut self, from: SocketAddr) -> Option<Place> {
-        let origin = Origin::of(from, &self.proxies);
+        let origin = self.origin(from);
         if self.sessions.all() >= self.max_sessions || self.sessions.of(&origin) >= self.prefix_sessions {
             count(&mut self.stats.sessions_refused);
             return None;
@@ -307,25 +300,13 @@ impl Gate {
         self.sessions.remove(&origin);
     }
 
-    /// Whether one of `most` places to wait for the application is left for this address: once more than half are taken, a
-    /// prefix may have its share. Nothing is taken yet.
-    pub(super) fn may_ask(&mut self, from: SocketAddr, most: usize) -> bool {
-        let (all, own) = (self.asking.all(), self.asking.of(&Origin::of(from, &self.proxies)));
-        let share_full = all * 2 > most && own >= (most / ASKING_SHARE).max(1);
-        let may = all < most && !share_full;
-        if !may {
-            count(&mut self.stats.waits_refused);
-        }
-        may
+    /// Whom an address counts as.
+    pub(super) fn origin(&self, from: SocketAddr) -> Origin {
+        Origin::of(from, &self.proxies)
     }
 
-    /// Somebody at this address waits for the application from now on.
-    pub(super) fn asks(&mut self, from: SocketAddr) {
-        self.asking.add(Origin::of(from, &self.proxies));
-    }
-
-    /// Who waited at this address waits no more.
-    pub(super) fn answered(&mut self, from: SocketAddr) {
-        self.asking.remove(&Origin::of(from, &self.proxies));
+    /// Who confirmed found no place to wait for the application.
+    pub(super) fn note_no_wait(&mut self) {
+        count(&mut self.stats.waits_refused);
     }
 }

@@ -264,41 +264,6 @@ fn whoever_else_holds_sessions_a_prefix_may_hold_its_own() {
 }
 
 #[test]
-fn one_prefix_cannot_take_all_places_to_wait_for_the_application() {
-    let mut world = world(&Flood { proxies: vec![[10, 0, 0, 1].into()], ..Flood::default() });
-    let mut ask = |from| {
-        let may = world.gate.may_ask(from, 256);
-        if may {
-            world.gate.asks(from);
-        }
-        may
-    };
-    assert_eq!((0..300).filter(|_| ask(of_net(1))).count(), 129, "nobody else wants them");
-    let others = [2, 3, 4, 5, 6].map(|net| (0..300).filter(|_| ask(of_net(net))).count());
-    assert_eq!(others, [32, 32, 32, 31, 0]);
-    for _ in 0..129 {
-        world.gate.answered(of_net(1));
-    }
-    // Players behind a known proxy are no prefix.
-    let mut ask = |port| {
-        let from = SocketAddr::from(([10, 0, 0, 1], port));
-        let may = world.gate.may_ask(from, 256);
-        if may {
-            world.gate.asks(from);
-        }
-        may
-    };
-    assert_eq!((0..300).filter(|&port| ask(port)).count(), 129);
-    assert_eq!((world.gate.asking.all(), world.gate.asking.origins()), (256, 133));
-    let (net, ports) = (of_net(2), 0..200);
-    for from in ports.map(|port| SocketAddr::from(([10, 0, 0, 1], port))).chain([net; 300]) {
-        world.gate.answered(from);
-    }
-    assert_eq!((world.gate.asking.all(), world.gate.asking.origins()), (32 + 32 + 31, 3));
-    assert_eq!(world.gate.stats.waits_refused, 171 + 4 * 268 + 1 + 300 + 171);
-}
-
-#[test]
 fn a_flood_without_cookies_is_read_for_half_a_second_and_then_no_more_while_it_lasts() {
     let mut world = world(&Flood::default());
     let mut read = 0;

@@ -3,30 +3,30 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use crate::roster::Origin;
+use super::Origin;
 
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     by_origin: BTreeMap<Origin, usize>,
     all: usize,
 }
 
 impl Counts {
-    pub(super) fn all(&self) -> usize {
+    pub(crate) fn all(&self) -> usize {
         self.all
     }
 
-    pub(super) fn of(&self, origin: &Origin) -> usize {
+    pub(crate) fn of(&self, origin: &Origin) -> usize {
         self.by_origin.get(origin).copied().unwrap_or(0)
     }
 
-    pub(super) fn add(&mut self, origin: Origin) {
+    pub(crate) fn add(&mut self, origin: Origin) {
         let own = self.by_origin.entry(origin).or_default();
         *own = own.saturating_add(1);
         self.all = self.all.saturating_add(1);
     }
 
-    pub(super) fn remove(&mut self, origin: &Origin) {
+    pub(crate) fn remove(&mut self, origin: &Origin) {
         let Entry::Occupied(mut own) = self.by_origin.entry(*origin) else { return };
         self.all = self.all.saturating_sub(1);
         match own.get().checked_sub(1) {
@@ -37,7 +37,7 @@ impl Counts {
 
     /// Origins that have any.
     #[cfg(test)]
-    pub(super) fn origins(&self) -> usize {
+    pub(crate) fn origins(&self) -> usize {
         self.by_origin.len()
     }
 }
