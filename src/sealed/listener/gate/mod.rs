@@ -295,7 +295,6 @@ impl Gate {
         Some(Place(origin))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a place is given back once")]
     pub(super) fn session_closed(&mut self, Place(origin): Place) {
         self.sessions.remove(&origin);
     }
