@@ -48,7 +48,7 @@ fn no_session_key_prints_its_bytes() {
         hash: [0; 32],
     };
     prints_nothing_of(&secret, &split());
-    let channel = Channel::derive(split(), Side::Initiator);
+    let channel = Channel::derive(&split(), Side::Initiator);
     prints_nothing_of(channel.exporter.as_bytes(), &channel);
     for key in channel.seal.secrets() {
         prints_nothing_of(key, &channel);

@@ -77,17 +77,17 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// The keys of `side`.
-    pub(crate) fn derive(split: Split, side: Side) -> Self {
+    /// The keys of `side`. What they are made from is the caller's to erase.
+    pub(crate) fn derive(split: &Split, side: Side) -> Self {
         let Split { i2r, r2i, hash } = split;
-        let exporter = Box::new(hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), &hash, &[1]]));
+        let exporter = Box::new(hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), hash, &[1]]));
         let (out, into) = match side {
             Side::Initiator => (i2r, r2i),
             Side::Responder => (r2i, i2r),
         };
-        let seal = Box::new(SealKey::new(Traffic::first(&out, &hash)));
-        let open = Box::new(OpenKeys::new(&Traffic::first(&into, &hash)));
-        Self { seal, open, exporter, hash }
+        let seal = Box::new(SealKey::new(Traffic::first(out, hash)));
+        let open = Box::new(OpenKeys::new(&Traffic::first(into, hash)));
+        Self { seal, open, exporter, hash: *hash }
     }
 
     /// Wipes every key where it stands. From now on nothing is sealed and nothing opens.

@@ -216,7 +216,7 @@ impl Sealed {
         id: [u8; 32],
         candidate: Candidate,
     ) -> Result<(), Failure> {
-        let Answered { response, response_id, stage } = self.local.answer(rng, id, candidate, None)?;
+        let Answered { response, response_id, after } = self.local.answer(rng, candidate, None)?;
         self.half_open.insert(HalfOpen {
             id,
             ephemeral,
@@ -226,7 +226,7 @@ impl Sealed {
             reads: PerSecond::new(FAILING_READS, now),
             reply_due: true,
             source: Source::new(self.paths.as_ref().and_then(|paths| paths.from)),
-            stage,
+            stage: after.stage(id)?,
         });
         Ok(())
     }

@@ -7,6 +7,7 @@ mod chance;
 mod cids;
 mod client;
 mod dial;
+mod finished;
 mod half_open;
 mod handshake;
 mod life;

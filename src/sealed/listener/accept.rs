@@ -8,16 +8,17 @@ use rand_core::TryCryptoRng;
 use super::{
     CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES, Peer,
     cids::{Cid, Cids},
-    gate::Share,
+    gate::Place,
     port::Joined,
     receive::frames,
 };
 use crate::{
     connection::Connection,
+    crypto::Channel,
     error::{CloseReason, Dropped},
     event::{Event, PeerId},
     roster::Member,
-    sealed::{CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, half_open::Stage, live::Live, messages, roam::Roam},
+    sealed::{CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, finished::Waits, live::Live, messages, roam::Roam},
     ticket::{Admission, TicketError, TicketKeys, TicketProfile, TicketScope},
     wire::{
         frame::{Frame, Frames},
@@ -32,17 +33,19 @@ impl Listener {
         now: Instant,
         rng: &mut R,
         (from, proven): (SocketAddr, bool),
-        (number, cid): (u64, Cid),
+        (number, cid, channel): (u64, Cid, Channel),
         packet: &[u8],
     ) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application repeats CONFIRM, and the entry is there for it.
-        if self.peers.asking() >= self.server.max_asking {
+        let origin = self.gate.origin(from);
+        if !self.peers.may_ask(&origin, self.server.max_asking) {
+            self.gate.note_no_wait();
             return Err(Dropped::Handshake);
         }
         let payload = frames(packet);
         let ticket = confirmation(payload).ok_or(Dropped::Handshake)?.into();
         let key = match self.half_open.find_cid(&cid).map(|entry| &entry.stage) {
-            Some(Stage::AwaitsPacket(agreed)) => agreed.peer,
+            Some(Waits::Packet(finished)) => finished.peer,
             _ => return Err(Dropped::Unopened),
         };
         // Who comes back to his own session takes its place, and needs no other.
@@ -53,11 +56,12 @@ impl Listener {
             return Err(Dropped::Handshake);
         }
         let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
-        let ends = entry.ends();
+        let (ends, init) = (entry.ends(), messages::reference(&entry.id));
         let joined = (self.port.nanos(ends), entry.number());
-        let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
+        let Waits::Packet(finished) = entry.stage else { return Err(Dropped::Unopened) };
+        let agreed = finished.confirmed(channel, entry.id);
         let negotiated = agreed.negotiated;
-        let Ok(mut live) = Live::begin(*agreed, &self.config, now, rng) else {
+        let Ok(mut live) = Live::begin(agreed, &self.config, now, rng) else {
             return self.give_back(share);
         };
         if share.is_none() && !returns {
@@ -77,24 +81,25 @@ impl Listener {
         }
         let until = (now + self.server.accept_timeout).min(ends);
         let peer = Peer { live, roam, joined, share, cids: Cids::new(cid) };
-        let id = match self.peers.ask(now, until, peer, connection) {
+        let id = match self.peers.ask(now, until, origin, peer, connection) {
             Ok(id) => id,
             Err(peer) => return self.give_back(peer.share),
         };
         self.owners.insert(cid, id);
+        self.inits.insert(init);
         self.peers.push_event(id, Event::Join { key, ticket, address: from });
         Ok(())
     }
 
     /// A join that fails gives its place among the sessions back.
-    fn give_back(&mut self, share: Option<Share>) -> Result<(), Dropped> {
+    fn give_back(&mut self, share: Option<Place>) -> Result<(), Dropped> {
         if let Some(share) = share {
             self.gate.session_closed(share);
         }
         Err(Dropped::Handshake)
     }
 
-    fn push_close(&mut self, to: SocketAddr, close: Vec<u8>) {
+    pub(super) fn push_close(&mut self, to: SocketAddr, close: Vec<u8>) {
         if self.closes.len() < MAX_CLOSES {
             self.closes.push_back((to, close.into_boxed_slice()));
         }
@@ -129,8 +134,8 @@ impl Listener {
             self.port.tell_others(Joined { key: *key.as_bytes(), at, worker: self.worker(), reference });
             // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
             self.half_open.erase(|stage| match stage {
-                Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
-                Stage::AwaitsFin(_) => false,
+                Waits::Packet(finished) => finished.peer == Some(key),
+                Waits::Fin(_) => false,
             });
         }
         self.peers.push_event(id, Event::Connected { peer: key, handshake_hash });
@@ -247,6 +252,7 @@ impl Listener {
         for cid in peer.cids.iter() {
             self.owners.remove(&cid);
         }
+        self.inits.remove(&messages::reference(&peer.live.init));
         if let Some(key) = peer.live.peer {
             if self.by_key.get(key.as_bytes()) == Some(&id) {
                 self.by_key.remove(key.as_bytes());

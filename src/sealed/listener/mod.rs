@@ -16,8 +16,11 @@ mod tests;
 mod timers;
 mod transmit;
 
+#[cfg(test)]
+mod strangers;
+
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     net::SocketAddr,
     sync::Arc,
@@ -33,7 +36,7 @@ use self::{
     half_open::HalfOpenTable,
 };
 pub(crate) use self::{peer::Peer, port::Port};
-use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
+use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, finished::Waits, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},
     connection::Connection,
@@ -55,10 +58,12 @@ pub struct Listener {
     local: Local,
     gate: Gate,
     port: Arc<Port>,
-    half_open: HalfOpenTable<Stage>,
+    half_open: HalfOpenTable<Waits>,
     owners: HashMap<Cid, PeerId, cids::OwnBytes>,
     peers: Roster<Peer>,
     by_key: BTreeMap<[u8; 32], PeerId>,
+    /// References of the messages 1 of all sessions: one that comes late is no newcomer.
+    inits: BTreeSet<[u8; 16]>,
     replies: Replies,
     /// Sealed CLOSE packets. Their keys are gone already.
     closes: VecDeque<(SocketAddr, Box<[u8]>)>,
@@ -103,6 +108,7 @@ impl Listener {
             owners: HashMap::default(),
             peers: Roster::default(),
             by_key: BTreeMap::new(),
+            inits: BTreeSet::new(),
             replies: Replies::default(),
             closes: VecDeque::new(),
             accepting: true,

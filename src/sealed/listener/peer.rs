@@ -1,7 +1,7 @@
 //! What a peer of a sealed server has beyond what every peer has: its session, its path and its ids. Idle it costs its
 //! keys and a few hundred bytes; queues exist only while something is in flight.
 
-use super::{cids::Cids, gate::Share};
+use super::{cids::Cids, gate::Place};
 use crate::sealed::{live::Live, roam::Roam};
 
 #[derive(Debug)]
@@ -13,5 +13,5 @@ pub(crate) struct Peer {
     /// a later join.
     pub(super) joined: (u64, u64),
     /// Its place among the sessions of where it joined from.
-    pub(super) share: Option<Share>,
+    pub(super) share: Option<Place>,
 }
