@@ -1,0 +1,44 @@
+//! A fleet behind one address, over real sockets: what `examples/fleet` shows with a real balancer, with one that stands
+//! in for it (PROTOCOL.md, "Route", "Roaming", "Redirect").
+#![expect(clippy::disallowed_methods, reason = "real sockets live in real time")]
+
+#[path = "../examples/fleet/story/mod.rs"]
+mod story;
+
+use std::time::Duration;
+
+use sealgram::Flood;
+use story::{Plan, StandIn};
+
+const PLAYERS: usize = 1_000;
+
+#[test]
+fn a_thousand_players_behind_one_address_lose_neither_session_nor_message() {
+    let plan = Plan {
+        players: PLAYERS,
+        interval: Duration::from_secs(1),
+        talk: Duration::from_secs(1),
+        flood: Flood::default(),
+    };
+    let figures = story::run(plan, StandIn::before).unwrap();
+    println!("{}", figures.json());
+    assert_eq!(figures.broken(), Vec::<String>::new());
+    assert_eq!(figures.path_changes, PLAYERS, "each player has another port since the balancer came back");
+    assert!(
+        figures.sent > 4 * PLAYERS as u64,
+        "everybody spoke before, meanwhile and after: {}",
+        figures.sent
+    );
+}
+
+#[test]
+fn players_behind_a_balancer_that_the_server_knows_have_no_share_in_common() {
+    let mut flood = Flood::default();
+    flood.sessions_per_prefix = Some(2);
+    flood.proxies = vec![[127, 0, 0, 1].into()];
+    let plan =
+        Plan { players: 64, interval: Duration::from_millis(250), talk: Duration::from_millis(500), flood };
+    let figures = story::run(plan, StandIn::before).unwrap();
+    assert_eq!(figures.broken(), Vec::<String>::new());
+    assert_eq!(figures.path_changes, 64);
+}
