@@ -5,22 +5,27 @@
 #[path = "../examples/fleet/story/mod.rs"]
 mod story;
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use sealgram::Flood;
 use story::{Plan, StandIn};
 
 const PLAYERS: usize = 1_000;
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[test]
 fn a_thousand_players_behind_one_address_lose_neither_session_nor_message() {
     let plan = Plan {
         players: PLAYERS,
+        home: HOME,
         interval: Duration::from_secs(1),
-        talk: Duration::from_secs(1),
+        words: 1,
         flood: Flood::default(),
     };
-    let figures = story::run(plan, StandIn::before).unwrap();
+    let figures = story::run(plan, |places| StandIn::before(HOME, places)).unwrap();
     println!("{}", figures.json());
     assert_eq!(figures.broken(), Vec::<String>::new());
     assert_eq!(figures.path_changes, PLAYERS, "each player has another port since the balancer came back");
@@ -35,10 +40,9 @@ fn a_thousand_players_behind_one_address_lose_neither_session_nor_message() {
 fn players_behind_a_balancer_that_the_server_knows_have_no_share_in_common() {
     let mut flood = Flood::default();
     flood.sessions_per_prefix = Some(2);
-    flood.proxies = vec![[127, 0, 0, 1].into()];
-    let plan =
-        Plan { players: 64, interval: Duration::from_millis(250), talk: Duration::from_millis(500), flood };
-    let figures = story::run(plan, StandIn::before).unwrap();
+    flood.proxies = vec![HOME];
+    let plan = Plan { players: 64, home: HOME, interval: Duration::from_millis(250), words: 2, flood };
+    let figures = story::run(plan, |places| StandIn::before(HOME, places)).unwrap();
     assert_eq!(figures.broken(), Vec::<String>::new());
     assert_eq!(figures.path_changes, 64);
 }

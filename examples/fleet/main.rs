@@ -12,15 +12,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "an example runs in real time and waits for it")]
 
-#[cfg(unix)]
 mod quilkin;
 mod story;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use sealgram::Flood;
 
+use quilkin::Quilkin;
 use story::{Figures, Outcome, Plan, StandIn};
 
 /// A fleet of two servers behind a balancer that fails.
@@ -29,6 +29,9 @@ struct Args {
     /// The program `quilkin`; without it a stand-in in this process is the balancer.
     #[arg(long)]
     quilkin: Option<PathBuf>,
+    /// The address of this machine where players and balancer meet. Quilkin wants another one than loopback.
+    #[arg(long, default_value_t = IpAddr::from([127, 0, 0, 1]))]
+    home: IpAddr,
     /// Players, half of them on each server.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=4_000))]
     players: u16,
@@ -46,23 +49,16 @@ struct Args {
 fn run(args: &Args) -> Outcome<Figures> {
     let plan = Plan {
         players: args.players.into(),
+        home: args.home,
         interval: Duration::from_secs(1) / args.rate,
-        talk: Duration::from_secs(args.seconds),
+        words: usize::try_from(args.seconds * u64::from(args.rate))?,
         flood: Flood::default(),
     };
-    let Some(program) = &args.quilkin else { return story::run(plan, StandIn::before) };
+    let Some(program) = &args.quilkin else {
+        return story::run(plan, |places| StandIn::before(args.home, places));
+    };
     let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
-    start_quilkin(plan, program, folder)
-}
-
-#[cfg(unix)]
-fn start_quilkin(plan: Plan, program: &std::path::Path, folder: PathBuf) -> Outcome<Figures> {
-    story::run(plan, |places| quilkin::Quilkin::before(program, &folder, places))
-}
-
-#[cfg(not(unix))]
-fn start_quilkin(_: Plan, _: &std::path::Path, _: PathBuf) -> Outcome<Figures> {
-    Err("this part of the example is for Unix".into())
+    story::run(plan, |places| Quilkin::before(program, &folder, args.home, places))
 }
 
 fn main() -> ExitCode {

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{ErrorKind, Read, Write as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -13,6 +13,7 @@ use std::{
 use crate::story::{Balancer, Outcome, Place, ROUTE_LEN};
 
 pub(crate) struct Quilkin {
+    home: IpAddr,
     program: PathBuf,
     config: PathBuf,
     port: u16,
@@ -22,14 +23,20 @@ pub(crate) struct Quilkin {
 }
 
 impl Quilkin {
-    /// Starts it in front of these servers. Its configuration stays in `folder`.
-    pub(crate) fn before(program: &Path, folder: &Path, places: &[Place]) -> Outcome<Self> {
+    /// Starts it in front of these servers, with its configuration in `folder`. It drops what comes from loopback, so
+    /// players and balancer meet at another address of this machine.
+    pub(crate) fn before(program: &Path, folder: &Path, home: IpAddr, places: &[Place]) -> Outcome<Self> {
+        if home.is_loopback() {
+            return Err(
+                "quilkin takes nothing from loopback: --home names another address of this machine".into()
+            );
+        }
         let config = folder.join(format!("fleet-{}.yaml", std::process::id()));
         fs::write(&config, configuration(places))?;
         // It takes a port for UDP, not an address, and none of its own choice: both are free now, and soon taken.
         let port = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?.local_addr()?.port();
         let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut quilkin = Self { program: program.to_owned(), config, port, admin, process: None };
+        let mut quilkin = Self { home, program: program.to_owned(), config, port, admin, process: None };
         quilkin.start()?;
         Ok(quilkin)
     }
@@ -83,7 +90,7 @@ fn base64(bytes: &[u8]) -> String {
 
 impl Balancer for Quilkin {
     fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (self.home, self.port).into()
     }
 
     /// SIGKILL.

@@ -32,7 +32,7 @@ const GAVE_WAY_WAIT: Duration = Duration::from_secs(3);
 const FIN_COST: u32 = 1;
 
 /// How long the old session has to answer before a new one takes its place.
-const ASK_AT_LEAST: Duration = Duration::from_millis(300);
+const ASK_AT_LEAST: Duration = Duration::from_millis(600);
 const ASK_AT_MOST: Duration = Duration::from_secs(2);
 
 impl Sealed {
@@ -263,7 +263,7 @@ impl Sealed {
         let response = crypto::hash(&[body.noise]);
         match self.local.conclude(rng, id, answer) {
             Ok((agreed, fin)) => {
-                let wait = self.ask_once_more(now);
+                let wait = self.ask_old_session(now);
                 let unconfirmed = Unconfirmed::new(agreed, ephemeral, response, fin, (now, wait));
                 if let Some(paths) = &mut self.paths {
                     paths.answered();
@@ -281,9 +281,9 @@ impl Sealed {
     }
 
     /// A RESP to an attempt that silence began says that the peer is there, not that it lost the session. The old
-    /// session is asked once more before it is replaced: what is unacknowledged in it would be lost. Gives the time to
-    /// wait for that. PROTOCOL.md, "Replacement".
-    fn ask_once_more(&mut self, now: Instant) -> Duration {
+    /// session is asked before it is replaced, more than once, since many sessions may be in the same doubt and fill the
+    /// same queues: what is unacknowledged in it would be lost. Gives the time to wait for that. PROTOCOL.md, "Replacement".
+    fn ask_old_session(&mut self, now: Instant) -> Duration {
         let doubted = self.live.is_some() && self.dial.as_ref().is_some_and(|dial| dial.why == Why::Silence);
         if !doubted {
             return Duration::ZERO;

@@ -20,6 +20,8 @@ pub(crate) struct Figures {
     pub(crate) disconnects: usize,
     /// Players who followed a redirect.
     pub(crate) redirected: usize,
+    /// Of them those whose good-bye the first server did not hear; it ended their sessions itself.
+    pub(crate) unheard: usize,
     /// Players who are at the second server in the end.
     pub(crate) at_second: usize,
     pub(crate) join_seconds: f64,
@@ -65,6 +67,7 @@ impl Figures {
             "renewed": self.renewed,
             "disconnects": self.disconnects,
             "redirected": self.redirected,
+            "unheard": self.unheard,
             "at_second": self.at_second,
             "join_seconds": self.join_seconds,
             "recovery_seconds": self.recovery_seconds,

@@ -10,14 +10,14 @@ mod stand_in;
 
 use std::{
     error::Error,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 use sealgram::{Flood, SecretKey};
 
-use self::{backend::Backend, player::Player, server::GameServer};
+use self::{backend::Backend, player::Player, server::Running};
 pub(crate) use self::{figures::Figures, stand_in::StandIn};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -27,6 +27,8 @@ pub(crate) const ROUTE_LEN: usize = 8;
 const ROUTES: [[u8; ROUTE_LEN]; 2] = [*b"server-a", *b"server-b"];
 /// Told to who is still there when a server goes.
 const GOING_DOWN: u16 = 2;
+/// Players who are sent on in one round of the server.
+const REDIRECTS: usize = 16;
 /// How long one part of the story may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait for a datagram.
@@ -56,10 +58,12 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) players: usize,
+    /// The address of this machine that players have. The servers are on loopback.
+    pub(crate) home: IpAddr,
     /// Time between two messages of a player.
     pub(crate) interval: Duration,
-    /// How long they talk in each part of the story.
-    pub(crate) talk: Duration,
+    /// Messages of each player in each part of the story.
+    pub(crate) words: usize,
     pub(crate) flood: Flood,
 }
 
@@ -84,14 +88,15 @@ struct Fleet<B> {
     poll: Poll,
     events: Events,
     backend: Backend,
-    servers: Vec<GameServer>,
+    servers: Vec<Running>,
     players: Vec<Player>,
     /// Which players have something to read.
     ready: Vec<bool>,
     balancer: B,
     figures: Figures,
-    /// Whose turn it is to say something, and when.
-    speaker: usize,
+    /// Messages that were said; it says whose turn it is.
+    spoken: usize,
+    /// When the next one is due.
     next_word: Instant,
 }
 
@@ -110,16 +115,10 @@ fn make_room() -> Outcome<()> {
     Ok(())
 }
 
-/// A socket of this machine, watched under `token`.
-fn socket(poll: &Poll, token: usize) -> Outcome<UdpSocket> {
-    let mut socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into())?;
-    poll.registry().register(&mut socket, Token(token), Interest::READABLE)?;
-    Ok(socket)
-}
-
-/// A player's socket, connected to the balancer.
-fn socket_to(poll: &Poll, token: usize, address: SocketAddr) -> Outcome<UdpSocket> {
-    let socket = socket(poll, token)?;
+/// A player's socket, watched under his number and connected to the balancer.
+fn socket_to(poll: &Poll, player: usize, home: IpAddr, address: SocketAddr) -> Outcome<UdpSocket> {
+    let mut socket = UdpSocket::bind((home, 0).into())?;
+    poll.registry().register(&mut socket, Token(player), Interest::READABLE)?;
     socket.connect(address)?;
     Ok(socket)
 }
@@ -130,10 +129,10 @@ impl<B: Balancer> Fleet<B> {
         let poll = Poll::new()?;
         let mut backend = Backend::new();
         let (mut servers, mut places) = (Vec::new(), Vec::new());
-        for (index, route) in ROUTES.into_iter().enumerate() {
-            let socket = socket(&poll, index)?;
-            places.push(Place { route, address: socket.local_addr()? });
-            servers.push(GameServer::new(socket, &mut backend, route, &plan.flood)?);
+        for route in ROUTES {
+            let server = Running::start(&mut backend, route, &plan.flood)?;
+            places.push(Place { route, address: server.address });
+            servers.push(server);
         }
         let mut fleet = Self {
             figures: Figures { players: plan.players, ..Figures::default() },
@@ -145,7 +144,7 @@ impl<B: Balancer> Fleet<B> {
             servers,
             players: Vec::new(),
             balancer: balancer(&places)?,
-            speaker: 0,
+            spoken: 0,
             next_word: Instant::now(),
         };
         fleet.until("the balancer", |fleet| fleet.balancer.is_ready())?;
@@ -168,8 +167,10 @@ impl<B: Balancer> Fleet<B> {
 
     /// Waits for datagrams or the next timer, and sees to them.
     fn step(&mut self) -> Outcome<()> {
-        let dues = self.players.iter().filter_map(Player::due);
-        let next = dues.chain(self.servers.iter().filter_map(|server| server.due)).min();
+        if !self.servers.iter().all(Running::is_running) {
+            return Err("a server has ended".into());
+        }
+        let next = self.players.iter().filter_map(Player::due).min();
         let wait =
             next.map_or(TICK, |next| next.saturating_duration_since(Instant::now()).clamp(PAUSE, TICK));
         match self.poll.poll(&mut self.events, Some(wait)) {
@@ -183,11 +184,11 @@ impl<B: Balancer> Fleet<B> {
                 *ready = true;
             }
         }
-        self.servers.iter_mut().try_for_each(GameServer::step)?;
         let now = Instant::now();
         for (index, player) in self.players.iter_mut().enumerate() {
             if std::mem::take(&mut self.ready[index]) || player.due().is_some_and(|due| due <= now) {
-                player.step(|to| socket_to(&self.poll, ROUTES.len() + index, to))?;
+                let home = self.plan.home;
+                player.step(home, |to| socket_to(&self.poll, index, home, to))?;
             }
         }
         Ok(())
@@ -201,14 +202,14 @@ impl<B: Balancer> Fleet<B> {
             let server = index % ROUTES.len();
             let ticket = self.backend.ticket(own.public_key(), server, self.balancer.address())?;
             let to = ticket.addresses().first().and_then(|address| address.socket_addr());
-            let socket =
-                socket_to(&self.poll, ROUTES.len() + index, to.ok_or("a ticket without an address")?)?;
+            let to = to.ok_or("a ticket without an address")?;
+            let socket = socket_to(&self.poll, index, self.plan.home, to)?;
             self.players.push(Player::new(own, ticket, socket)?);
         }
         self.until("the joins", |fleet| Ok(fleet.players.iter().all(Player::is_in)))?;
         self.figures.join_seconds = begun.elapsed().as_secs_f64();
         for (joined, server) in self.figures.joined.iter_mut().zip(&self.servers) {
-            *joined = server.counts.joined;
+            *joined = server.get().counts.joined;
         }
         Ok(())
     }
@@ -217,20 +218,21 @@ impl<B: Balancer> Fleet<B> {
     fn speak(&mut self) -> Outcome<()> {
         let now = Instant::now();
         // What a busy machine held up is not made up for.
-        self.next_word = self.next_word.max(now.checked_sub(self.plan.interval).unwrap_or(now));
+        self.next_word = self.next_word.max(now.checked_sub(self.plan.interval / 10).unwrap_or(now));
         while self.next_word <= now {
-            self.players[self.speaker].say()?;
-            self.speaker = (self.speaker + 1) % self.players.len();
+            let speaker = self.spoken % self.players.len();
+            self.players[speaker].say()?;
+            self.spoken += 1;
             self.next_word += self.plan.interval / u32::try_from(self.players.len())?;
         }
         Ok(())
     }
 
     fn talk(&mut self) -> Outcome<()> {
-        let end = Instant::now() + self.plan.talk;
+        let goal = self.spoken + self.plan.words * self.players.len();
         self.until("the talk", |fleet| {
             fleet.speak()?;
-            Ok(Instant::now() >= end)
+            Ok(fleet.spoken >= goal)
         })
     }
 
@@ -242,7 +244,7 @@ impl<B: Balancer> Fleet<B> {
     /// The balancer dies while everybody talks, and another takes its place.
     fn lose_the_balancer(&mut self) -> Outcome<()> {
         let names: Vec<_> = self.players.iter().map(Player::session_name).collect();
-        let before: Vec<_> = self.servers.iter().map(GameServer::addresses).collect();
+        let before: Vec<_> = self.servers.iter().map(|server| server.get().addresses()).collect();
         let changes = self.path_changes();
         self.balancer.kill()?;
         self.talk()?;
@@ -256,7 +258,7 @@ impl<B: Balancer> Fleet<B> {
         self.figures.recovery_seconds = begun.elapsed().as_secs_f64();
         self.figures.path_changes = self.path_changes() - changes;
         for (server, before) in self.servers.iter().zip(before) {
-            let now = server.addresses();
+            let now = server.get().addresses();
             self.figures.moved += before.iter().filter(|(id, address)| now.get(id) != Some(address)).count();
         }
         let same = self.players.iter().zip(names).filter(|(player, name)| player.session_name() == *name);
@@ -265,25 +267,29 @@ impl<B: Balancer> Fleet<B> {
     }
 
     fn path_changes(&self) -> usize {
-        self.servers.iter().map(|server| server.counts.path_changes).sum()
+        self.servers.iter().map(|server| server.get().counts.path_changes).sum()
     }
 
-    /// The first server goes out of service; its players move to the second one while they talk.
+    /// The first server goes out of service; its players move to the second one while they talk. When all of them are
+    /// there, it ends what is left: good-byes may be lost.
     fn drain_the_first(&mut self) -> Outcome<()> {
         let begun = Instant::now();
-        self.servers[0].server.set_accepting(false);
-        for (id, player) in self.servers[0].players() {
-            let ticket = self.backend.ticket(player, 1, self.balancer.address())?;
-            if !self.servers[0].server.redirect(id, &ticket) {
-                return Err("a player cannot be redirected".into());
-            }
-        }
+        self.servers[0].get().server.set_accepting(false);
+        let mut players = self.servers[0].get().players();
         self.until("the moves", |fleet| {
             fleet.speak()?;
-            Ok(fleet.servers[0].is_empty() && fleet.players.iter().all(Player::is_settled))
+            // Not all in one moment: each of them dials.
+            for (id, player) in players.drain(..players.len().min(REDIRECTS)) {
+                let ticket = fleet.backend.ticket(player, 1, fleet.balancer.address())?;
+                if !fleet.servers[0].get().server.redirect(id, &ticket) {
+                    return Err("a player cannot be redirected".into());
+                }
+            }
+            let second = Some(fleet.backend.key_of(1));
+            Ok(fleet.players.iter().all(|player| player.is_settled() && player.server() == second))
         })?;
-        self.servers[0].server.drain(GOING_DOWN, b"", PATIENCE / 4);
-        self.until("the drain", |fleet| Ok(fleet.servers[0].server.is_empty()))?;
+        self.servers[0].get().server.drain(GOING_DOWN, b"", PATIENCE / 4);
+        self.until("the drain", |fleet| Ok(fleet.servers[0].get().server.is_empty()))?;
         self.figures.drain_seconds = begun.elapsed().as_secs_f64();
         Ok(())
     }
@@ -300,11 +306,12 @@ impl<B: Balancer> Fleet<B> {
             figures.disconnects += player.counts.lost;
             figures.redirected += player.counts.redirected;
         }
-        for server in &self.servers {
-            figures.heard += server.counts.heard;
-            figures.disordered += server.counts.disordered;
-            figures.disconnects += server.counts.lost;
-            figures.refused += server.counts.refused;
+        for counts in self.servers.iter().map(|server| server.get().counts) {
+            figures.heard += counts.heard;
+            figures.disordered += counts.disordered;
+            figures.disconnects += counts.lost;
+            figures.refused += counts.refused;
+            figures.unheard += counts.unheard;
         }
         figures
     }

@@ -1,7 +1,10 @@
 //! One player: joins with a ticket, numbers what it says, and expects all of it back. Follows a redirect without a gap:
 //! it leaves the old server when it is in at the new one and the old one owes it nothing.
 
-use std::time::Instant;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use mio::net::UdpSocket;
 use sealgram::{
@@ -88,10 +91,11 @@ impl Player {
     /// `socket` makes another one, connected to the address that it is given.
     pub(super) fn step(
         &mut self,
-        socket: impl FnOnce(std::net::SocketAddr) -> Outcome<UdpSocket>,
+        home: IpAddr,
+        socket: impl FnOnce(SocketAddr) -> Outcome<UdpSocket>,
     ) -> Outcome<()> {
         if let Some(redirect) = self.session.step(&mut self.counts) {
-            self.follow(&redirect, socket)?;
+            self.follow(&redirect, home, socket)?;
         }
         if let Some(mut next) = self.next.take() {
             next.step(&mut self.counts);
@@ -117,12 +121,13 @@ impl Player {
     fn follow(
         &mut self,
         redirect: &ShownTicket,
-        socket: impl FnOnce(std::net::SocketAddr) -> Outcome<UdpSocket>,
+        home: IpAddr,
+        socket: impl FnOnce(SocketAddr) -> Outcome<UdpSocket>,
     ) -> Outcome<()> {
         let ticket = Ticket::from_bytes(redirect)?;
         Dialled::from(&self.first).may_follow(&ticket)?;
-        // Loopback, since this player dialled its own machine to begin with.
-        let rules = AddressRules { loopback: true, is_local: &|_| false };
+        // This player dialled its own machine to begin with.
+        let rules = AddressRules { loopback: home.is_loopback(), is_local: &|address| address == home };
         let named = ticket.addresses().iter().filter_map(|address| address.socket_addr());
         let address = *rules.select(named).first().ok_or("a redirect without a usable address")?;
         self.next = Some(Session::dial(socket(address)?, &ticket, &self.own)?);

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::mpsc::{Receiver, Sender, channel},
     thread::JoinHandle,
 };
@@ -33,10 +33,10 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    /// Starts it in front of these servers.
-    pub(crate) fn before(servers: &[Place]) -> Outcome<Self> {
+    /// Starts it in front of these servers, for players of this machine.
+    pub(crate) fn before(home: IpAddr, servers: &[Place]) -> Outcome<Self> {
         let poll = Poll::new()?;
-        let mut front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let mut front = UdpSocket::bind((home, 0).into())?;
         poll.registry().register(&mut front, FRONT, Interest::READABLE)?;
         let (address, waker) = (front.local_addr()?, Waker::new(poll.registry(), WAKE)?);
         let (commands, orders) = channel();
