@@ -132,6 +132,11 @@ impl Attempt {
         self.ends
     }
 
+    /// How long ago it began.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         self.ends.min(self.send_at)
     }
@@ -175,7 +180,7 @@ impl Attempt {
         glare.id = *id;
         glare.count = glare.count.saturating_add(1);
         let silence = now.saturating_duration_since(glare.first);
-        let age = now.saturating_duration_since(self.started);
+        let age = self.age(now);
         if glare.count >= 2 && silence >= GIVES_WAY_AFTER.max(age / 2) {
             return true;
         }
