@@ -41,6 +41,9 @@ struct Args {
     /// Seconds of each part of the story.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+    /// Milliseconds without a balancer.
+    #[arg(long, default_value_t = 500)]
+    dark: u64,
     /// Where files of the run go. Default: the system's folder for such files.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -52,6 +55,7 @@ fn run(args: &Args) -> Outcome<Figures> {
         home: args.home,
         interval: Duration::from_secs(1) / args.rate,
         words: usize::try_from(args.seconds * u64::from(args.rate))?,
+        dark: Duration::from_millis(args.dark),
         flood: Flood::default(),
     };
     let Some(program) = &args.quilkin else {

@@ -180,7 +180,7 @@ impl Attempt {
         glare.id = *id;
         glare.count = glare.count.saturating_add(1);
         let silence = now.saturating_duration_since(glare.first);
-        let age = self.age(now);
+        let age = now.saturating_duration_since(self.started);
         if glare.count >= 2 && silence >= GIVES_WAY_AFTER.max(age / 2) {
             return true;
         }

@@ -25,7 +25,8 @@ pub(crate) struct Figures {
     /// Players who are at the second server in the end.
     pub(crate) at_second: usize,
     pub(crate) join_seconds: f64,
-    /// From the second balancer's readiness until everything said meanwhile was answered.
+    /// From the second balancer's readiness until everything said in and after the darkness was answered; everybody
+    /// speaks for a while in it.
     pub(crate) recovery_seconds: f64,
     pub(crate) drain_seconds: f64,
 }

@@ -64,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) interval: Duration,
     /// Messages of each player in each part of the story.
     pub(crate) words: usize,
+    /// How long there is no balancer.
+    pub(crate) dark: Duration,
     pub(crate) flood: Flood,
 }
 
@@ -247,13 +249,19 @@ impl<B: Balancer> Fleet<B> {
         let before: Vec<_> = self.servers.iter().map(|server| server.get().addresses()).collect();
         let changes = self.path_changes();
         self.balancer.kill()?;
-        self.talk()?;
+        let dark = Instant::now() + self.plan.dark;
+        self.until("the darkness", |fleet| {
+            fleet.speak()?;
+            Ok(Instant::now() >= dark)
+        })?;
         self.balancer.start()?;
         self.until("the second balancer", |fleet| {
             fleet.speak()?;
             fleet.balancer.is_ready()
         })?;
         let begun = Instant::now();
+        // Who says nothing does not show that he has moved.
+        self.talk()?;
         self.settle()?;
         self.figures.recovery_seconds = begun.elapsed().as_secs_f64();
         self.figures.path_changes = self.path_changes() - changes;
