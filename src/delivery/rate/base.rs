@@ -6,13 +6,19 @@ use std::time::{Duration, Instant};
 const SPANS: usize = 8;
 const SPAN: Duration = Duration::from_millis(5_000);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Base {
     spans: [Option<Duration>; SPANS],
     ends: Option<Instant>,
 }
 
 impl Base {
+    /// With what was known before; zero is nothing.
+    pub(super) fn of(known: Duration) -> Self {
+        let newest = Some(known).filter(|known| !known.is_zero());
+        Self { spans: [newest, None, None, None, None, None, None, None], ends: None }
+    }
+
     pub(super) fn note(&mut self, now: Instant, sample: Duration) {
         let ends = *self.ends.get_or_insert(now + SPAN);
         if now >= ends {

@@ -18,7 +18,7 @@ use crate::{
 const REMEMBERED: usize = 16;
 
 /// What parities did, over all sessions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parities {
     /// The names (lane and id) of the last messages with parities that became complete.
     names: VecDeque<(u8, u64)>,
