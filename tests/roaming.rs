@@ -113,6 +113,29 @@ fn a_path_is_changed_within_two_round_trips_and_at_once_if_both_ends_talk() {
 }
 
 #[test]
+fn a_player_who_moves_to_a_far_slower_network_is_followed() {
+    for one_way in [75, 150, 300, 700] {
+        let mut near = link();
+        near.delay = 5 * MS;
+        let mut scene = Scene::new(20, near, &ServerConfig::default());
+        scene.host.echoes = true;
+        scene.net.set_nat(home(0), Nat::port_restricted([198, 51, 100, 1].into()));
+        scene.join(&Config::default());
+        scene.all_join();
+        talk(&mut scene, 0..40);
+        scene.net.rebind(home(0));
+        let mut far = link();
+        far.delay = one_way * MS;
+        scene.net.set_links(home(0), port(), far);
+        talk(&mut scene, 40..100);
+        scene.run(Duration::from_secs(20));
+        assert_eq!(moves(&scene).len(), 1, "{one_way} ms");
+        assert_eq!(scene.host.counts(), (1, 0), "{one_way} ms");
+        assert_eq!(heard(&scene, 0), (0..100).collect::<Vec<_>>(), "{one_way} ms");
+    }
+}
+
+#[test]
 fn a_client_that_replaces_its_socket_keeps_its_session_and_shows_another_id() {
     let mut config = ServerConfig::default();
     config.route = b"fleet".to_vec();
