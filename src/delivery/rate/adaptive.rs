@@ -102,6 +102,8 @@ pub(super) struct Adaptive {
     look: Option<Look>,
     next_look: Option<Instant>,
     tally: (u32, u32),
+    /// When something was acknowledged last.
+    heard: Option<Instant>,
 }
 
 impl Adaptive {
@@ -131,6 +133,7 @@ impl Adaptive {
             look: None,
             next_look: None,
             tally: (0, 0),
+            heard: None,
         }
     }
 
@@ -176,9 +179,23 @@ impl Adaptive {
         self.cut_at = Some(now);
     }
 
+    /// Something is acknowledged again after a time in which little or nothing was sent: the queue that stood before is
+    /// gone, and nothing waits because of it. Else the first losses of a game after a map would look like a full queue.
+    fn on_rested(&mut self) {
+        self.standing = self.base.get();
+        self.limited = false;
+        self.begin_period();
+    }
+
     pub(super) fn on_progress(&mut self, now: Instant, news: &Progress, smoothed: Duration, flight: usize) {
         if is_hole(news.silence, smoothed) {
             self.on_awake(now);
+        }
+        if news.acked_packets > 0 {
+            let before = self.heard.replace(now);
+            if before.is_some_and(|before| is_hole(now.saturating_duration_since(before), smoothed)) {
+                self.on_rested();
+            }
         }
         self.drain(now, news.acked_bytes);
         self.count_losses(now, news);
