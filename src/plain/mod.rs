@@ -14,6 +14,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use rand_core::TryCryptoRng;
 
 pub use self::listener::Listener;
+pub(crate) use self::listener::Peer as ServerPeer;
 use self::{
     dial::{Dial, Phase},
     live::{Farewell, Live},

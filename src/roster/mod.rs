@@ -1,79 +1,345 @@
-//! What keeping many peers needs, sealed or plain: a place for each, who is due next, and who counts as one stranger.
-//! Knows nothing of sessions.
+//! The peers of a server, sealed or plain: a place for each, how far each has come, who is due next, who has something to
+//! send and who has news. Knows neither keys nor datagrams. No call but `ids` walks over all peers: they stand in
+//! queues, in each once. PROTOCOL.md, "Server".
 
 mod heap;
+mod member;
 mod origin;
+mod places;
 
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use self::{heap::Deadlines, member::Standing, places::Places};
 pub(crate) use self::{
-    heap::Deadlines,
+    member::Member,
     origin::{Origin, ip16},
 };
-use crate::event::PeerId;
+use crate::{
+    connection::Connection,
+    error::CloseReason,
+    event::{Event, PeerId},
+};
 
-/// Peers by index. A place that becomes free is used again under another generation.
+/// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
+const MAX_EVENTS: usize = 65_536;
+/// Peers whose timers one call runs at most; the rest is due at once.
+pub(crate) const MAX_DUE: usize = 4_096;
+/// How long what an ended session has left to yield is kept for an application that does not ask.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// All peers of a server and their queues.
 #[derive(Debug)]
 pub(crate) struct Roster<P> {
-    places: Vec<Place<P>>,
-    free: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct Place<P> {
-    generation: u32,
-    peer: Option<P>,
+    members: Places<Member<P>>,
+    asking: usize,
+    /// Counts rounds of reading: in each of them every peer has a share.
+    round: u32,
+    deadlines: Deadlines,
+    /// Peers that may have something to send.
+    ready: VecDeque<PeerId>,
+    /// Peers whose partly filled datagrams leave at the next flush.
+    touched: Vec<PeerId>,
+    /// Peers with notices.
+    noted: VecDeque<PeerId>,
+    events: VecDeque<(PeerId, Event)>,
 }
 
 impl<P> Default for Roster<P> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self {
+            members: Places::default(),
+            asking: 0,
+            round: 0,
+            deadlines: Deadlines::default(),
+            ready: VecDeque::new(),
+            touched: Vec::new(),
+            noted: VecDeque::new(),
+            events: VecDeque::new(),
+        }
     }
 }
 
 impl<P> Roster<P> {
+    // ---- who is there ----
+
+    /// Peers with a session, those that still ask included.
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.members.len()
     }
 
-    /// `None` only when 2^32 places are taken.
-    pub(crate) fn insert(&mut self, peer: P) -> Option<PeerId> {
-        if let Some(index) = self.free.pop() {
-            let place = self.places.get_mut(index as usize)?;
-            place.peer = Some(peer);
-            return Some(PeerId { index, generation: place.generation });
-        }
-        let index = u32::try_from(self.places.len()).ok()?;
-        self.places.push(Place { generation: 0, peer: Some(peer) });
-        Some(PeerId { index, generation: 0 })
-    }
-
-    pub(crate) fn remove(&mut self, id: PeerId) -> Option<P> {
-        let place =
-            self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation)?;
-        let peer = place.peer.take()?;
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(id.index);
-        Some(peer)
-    }
-
-    pub(crate) fn get(&self, id: PeerId) -> Option<&P> {
-        let place = self.places.get(id.index as usize).filter(|place| place.generation == id.generation)?;
-        place.peer.as_ref()
-    }
-
-    pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut P> {
-        let place = self.places.get_mut(id.index as usize)?;
-        if place.generation == id.generation { place.peer.as_mut() } else { None }
-    }
-
-    /// The name of whoever has this place now.
-    pub(crate) fn at(&self, index: u32) -> Option<PeerId> {
-        let place = self.places.get(index as usize).filter(|place| place.peer.is_some())?;
-        Some(PeerId { index, generation: place.generation })
+    /// How many wait for the application's yes.
+    pub(crate) fn asking(&self) -> usize {
+        self.asking
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
-        let ids = self.places.iter().zip(0_u32..);
-        ids.filter(|(place, _)| place.peer.is_some())
-            .map(|(place, index)| PeerId { index, generation: place.generation })
+        self.members.ids()
+    }
+
+    pub(crate) fn get(&self, id: PeerId) -> Option<&Member<P>> {
+        self.members.get(id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Member<P>> {
+        self.members.get_mut(id)
+    }
+
+    /// Whether messages can be queued for it.
+    pub(crate) fn is_open(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(Member::is_open)
+    }
+
+    /// Of a peer that was let in, also after its session ended and until all was yielded.
+    pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
+        self.get(id).filter(|member| !member.asks()).map(|member| &*member.connection)
+    }
+
+    /// The peer may have something to send afterwards.
+    pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
+        self.touch(id);
+        self.get_mut(id).filter(|member| !member.asks()).map(|member| &mut *member.connection)
+    }
+
+    // ---- coming and going ----
+
+    /// A newcomer waits for the application's yes. Given back, it finds no place.
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        until: Instant,
+        peer: P,
+        connection: Box<Connection>,
+    ) -> Result<PeerId, P> {
+        let member = Member::new(peer, connection, Standing::Asks { until });
+        let id = self.members.insert(member).map_err(|member| member.peer)?;
+        self.asking += 1;
+        self.deadlines.set_after(id.index, now, until);
+        Ok(id)
+    }
+
+    /// The application has said yes.
+    pub(crate) fn let_in(&mut self, id: PeerId) -> Option<&mut Member<P>> {
+        let member = self.members.get_mut(id).filter(|member| member.asks())?;
+        self.asking -= 1;
+        member.standing = Standing::Open;
+        Some(member)
+    }
+
+    /// A live session is over. What it has left to yield stays until the application has taken it. Whether nothing keeps
+    /// the peer here: it has no more to yield, or was not let in.
+    pub(crate) fn end(&mut self, now: Instant, id: PeerId, reason: CloseReason) -> bool {
+        let Some(member) = self.members.get_mut(id).filter(|member| !member.has_ended()) else {
+            return false;
+        };
+        if member.asks() {
+            return true;
+        }
+        let undelivered = member.connection.end_session();
+        let until = now + LINGER;
+        member.standing = Standing::Ended { until };
+        let is_done = !member.connection.may_yield();
+        self.deadlines.set_after(id.index, now, until);
+        self.push_event(id, Event::Closed { reason, undelivered });
+        is_done
+    }
+
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Member<P>> {
+        let member = self.members.remove(id)?;
+        self.asking -= usize::from(member.asks());
+        self.deadlines.set(id.index, None);
+        Some(member)
+    }
+
+    // ---- time ----
+
+    /// When somebody is due next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next().map(|(at, _)| at)
+    }
+
+    /// Somebody who is due now. `reschedule` follows.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<PeerId> {
+        while let Some((_, index)) = self.deadlines.next().filter(|(at, _)| *at <= now) {
+            let id = self.members.at(index);
+            if id.is_some() {
+                return id;
+            }
+            self.deadlines.set(index, None);
+        }
+        None
+    }
+
+    /// Writes down when the peer is due next; `live` says it of a live session.
+    pub(crate) fn reschedule(&mut self, now: Instant, id: PeerId, live: impl FnOnce(&Member<P>) -> Instant) {
+        let Some(member) = self.members.get(id) else { return };
+        let at = member.stays_until().unwrap_or_else(|| live(member));
+        self.deadlines.set_after(id.index, now, at);
+    }
+
+    /// The present round of reading.
+    pub(crate) fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// Everybody may be read as much as the configuration says once more.
+    pub(crate) fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    // ---- queues ----
+
+    pub(crate) fn push_event(&mut self, id: PeerId, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back((id, event));
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<(PeerId, Event)> {
+        while let Some(&id) = self.noted.front() {
+            let notice = self.members.get_mut(id).and_then(|member| {
+                let notice = member.connection.take_notice();
+                member.is_noted = notice.is_some();
+                notice
+            });
+            if let Some((message, outcome)) = notice {
+                return Some((id, Event::Notice { message, outcome }));
+            }
+            self.noted.pop_front();
+        }
+        self.events.pop_front()
+    }
+
+    /// The peer may have something to send at once.
+    pub(crate) fn make_ready(&mut self, id: PeerId) {
+        if let Some(member) = self.members.get_mut(id).filter(|member| !member.is_ready) {
+            member.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The next peer that may have something to send.
+    pub(crate) fn take_ready(&mut self) -> Option<PeerId> {
+        while let Some(id) = self.ready.pop_front() {
+            let Some(member) = self.members.get_mut(id) else { continue };
+            member.is_ready = false;
+            return Some(id);
+        }
+        None
+    }
+
+    /// The peer may have something to send when the caller lets partly filled datagrams leave.
+    pub(crate) fn touch(&mut self, id: PeerId) {
+        if let Some(member) = self.members.get_mut(id).filter(|member| !member.is_touched) {
+            member.is_touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// A packet or the clock may have changed everything about the peer: notices, what it has to send, what to flush.
+    pub(crate) fn stir(&mut self, id: PeerId) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        if !member.is_noted {
+            member.is_noted = true;
+            self.noted.push_back(id);
+        }
+        self.make_ready(id);
+    }
+
+    /// Lets partly filled datagrams of everybody who was touched leave.
+    pub(crate) fn flush_all(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
+            let Some(member) = self.members.get_mut(id) else { continue };
+            member.is_touched = false;
+            if member.connection.wants_flush() {
+                member.connection.flush();
+            }
+            self.make_ready(id);
+        }
+        self.touched = touched;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{config::Config, os::Environment};
+
+    fn newcomer(roster: &mut Roster<()>, now: Instant) -> PeerId {
+        let connection = Box::new(Connection::new(&Arc::new(Config::default())));
+        roster.ask(now, now + Duration::from_secs(3), (), connection).unwrap()
+    }
+
+    #[test]
+    fn events_that_nobody_asks_for_have_a_bound() {
+        let now = Environment::os().now();
+        let mut roster = Roster::default();
+        let id = newcomer(&mut roster, now);
+        for number in 0..MAX_EVENTS + 10 {
+            let peer = PeerId { index: u32::try_from(number).unwrap(), ..id };
+            roster.push_event(peer, Event::Connected { peer: None, handshake_hash: None });
+            assert!(roster.events.len() <= MAX_EVENTS);
+        }
+        assert_eq!(roster.poll_event().unwrap().0.index, 10, "the oldest go");
+        assert_eq!(roster.events.len(), MAX_EVENTS - 1);
+    }
+
+    #[test]
+    fn a_peer_stands_in_each_queue_once_and_in_none_after_it_went() {
+        let now = Environment::os().now();
+        let mut roster = Roster::default();
+        let [here, gone] = [(); 2].map(|()| newcomer(&mut roster, now));
+        for _ in 0..1_000 {
+            for id in [here, gone] {
+                roster.touch(id);
+                roster.stir(id);
+            }
+        }
+        assert_eq!((roster.ready.len(), roster.touched.len(), roster.noted.len()), (2, 2, 2));
+        roster.remove(gone);
+        assert_eq!((roster.poll_event(), roster.noted.len()), (None, 0));
+        assert_eq!((roster.take_ready(), roster.take_ready()), (Some(here), None));
+        roster.flush_all();
+        assert_eq!((roster.take_ready(), roster.take_ready()), (Some(here), None));
+        assert_eq!((roster.len(), roster.asking()), (1, 1));
+    }
+
+    #[test]
+    fn who_asks_or_has_ended_goes_by_itself_and_is_due_then() {
+        let now = Environment::os().now();
+        let mut roster = Roster::default();
+        let id = newcomer(&mut roster, now);
+        assert_eq!(roster.deadline(), Some(now + Duration::from_secs(3)));
+        assert!(roster.connection(id).is_none(), "nothing of it is read before the yes");
+        assert!(roster.let_in(id).is_some() && roster.let_in(id).is_none(), "once");
+        assert_eq!((roster.asking(), roster.next_due(now)), (0, None));
+        assert!(roster.end(now, id, CloseReason::ClosedHere), "it has nothing left to yield");
+        assert_eq!(roster.get(id).unwrap().stays_until(), Some(now + LINGER));
+        assert!(!roster.end(now, id, CloseReason::TimedOut), "once");
+        assert_eq!(roster.next_due(now + LINGER), Some(id));
+        roster.remove(id);
+        assert_eq!((roster.deadline(), roster.len()), (None, 0));
+    }
+
+    #[test]
+    fn reads_count_for_one_round() {
+        let now = Environment::os().now();
+        let mut roster = Roster::default();
+        let id = newcomer(&mut roster, now);
+        for _ in 0..3 {
+            let round = roster.round();
+            let member = roster.get_mut(id).unwrap();
+            (0..5).for_each(|_| member.read_in(round));
+            assert_eq!(member.reads_in(round), 5);
+            roster.begin_round();
+            let round = roster.round();
+            assert_eq!(roster.get(id).unwrap().reads_in(round), 0);
+        }
     }
 }

@@ -35,7 +35,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub(crate) use self::listener::{CookieSecrets, NoListener};
+pub(crate) use self::listener::{CookieSecrets, NoListener, Peer as ServerPeer};
 use self::{
     budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},

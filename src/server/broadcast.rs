@@ -9,7 +9,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     /// Queues one message for every peer, and gives the number of peers whose queue took it. All queues share one copy of
     /// the bytes.
     pub fn broadcast(&mut self, options: impl Into<SendOptions>, bytes: &[u8]) -> usize {
-        let ids = self.core.ids();
+        let ids = self.core.peers().ids();
         self.everybody.clear();
         self.everybody.extend(ids);
         let everybody = std::mem::take(&mut self.everybody);
@@ -26,10 +26,10 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         let shared: Arc<[u8]> = bytes.into();
         let mut taken = 0;
         for &id in peers.iter() {
-            if !self.core.is_open(id) {
+            if !self.core.peers().is_open(id) {
                 continue;
             }
-            let Some(connection) = self.core.connection_mut(id) else { continue };
+            let Some(connection) = self.core.peers_mut().connection_mut(id) else { continue };
             if connection.send_shared(&options, expires_at, &shared).is_ok() {
                 taken += 1;
                 self.stats.messages_sent.count(options.guarantee);

@@ -6,11 +6,12 @@ use std::{net::SocketAddr, time::Instant};
 use rand_core::TryCryptoRng;
 
 use crate::{
-    connection::Connection,
     crypto::{PublicKey, Secret},
-    event::{Event, PeerId},
-    plain, sealed,
-    stats::Drops,
+    error::Dropped,
+    event::PeerId,
+    plain,
+    roster::Roster,
+    sealed,
 };
 
 /// How the datagrams of a [`Server`](crate::Server) are protected: [`Listener`](crate::Listener) or
@@ -25,6 +26,11 @@ impl ServerSession for sealed::Listener {}
 impl ServerSession for plain::Listener {}
 
 pub(crate) trait ServerCore {
+    /// What a peer has that only this kind of session has.
+    type Own;
+    /// The peers, with what is the same for both kinds.
+    fn peers(&self) -> &Roster<Self::Own>;
+    fn peers_mut(&mut self) -> &mut Roster<Self::Own>;
     /// Takes one datagram. Gives the peer for which something may be ready now.
     fn handle_datagram<R: TryCryptoRng + ?Sized>(
         &mut self,
@@ -32,7 +38,7 @@ pub(crate) trait ServerCore {
         rng: &mut R,
         from: SocketAddr,
         datagram: &mut [u8],
-    ) -> Option<PeerId>;
+    ) -> Result<Option<PeerId>, Dropped>;
     /// Writes the next datagram into `out`; its length and where it goes. `None`: nothing to send now.
     fn poll_transmit<R: TryCryptoRng + ?Sized>(
         &mut self,
@@ -42,7 +48,6 @@ pub(crate) trait ServerCore {
     ) -> Option<(usize, SocketAddr)>;
     fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R);
     fn deadline(&self) -> Option<Instant>;
-    fn poll_event(&mut self) -> Option<(PeerId, Event)>;
     /// Lets in a peer that asks; `false` if it does not.
     fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool;
     /// Ends a session or turns a peer away that asks; `false` if there is none.
@@ -50,19 +55,7 @@ pub(crate) trait ServerCore {
     /// Everything of an ended session was yielded.
     fn finish(&mut self, id: PeerId);
     fn set_accepting(&mut self, accepting: bool);
-    /// A round of reading is over: everybody has its whole share again.
-    fn begin_round(&mut self) {}
-    /// Lets partly filled datagrams of everybody who was touched leave.
-    fn flush_all(&mut self);
-    fn len(&self) -> usize;
-    fn ids(&self) -> impl Iterator<Item = PeerId> + '_;
     fn address(&self, id: PeerId) -> Option<SocketAddr>;
-    /// Of a peer that was let in, also after its session ended and until all was yielded.
-    fn connection(&self, id: PeerId) -> Option<&Connection>;
-    fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection>;
-    /// Whether messages can be queued for it.
-    fn is_open(&self, id: PeerId) -> bool;
-    fn drops(&self) -> &Drops;
     /// Whether the last datagram, which was not changed, may be another worker's.
     fn take_stray(&mut self) -> bool {
         false
@@ -85,15 +78,25 @@ pub(crate) trait ServerCore {
 
 /// Both cores have inherent methods of the same names.
 macro_rules! server_core {
-    ($kind:ty, { $($own:item)* }) => {
+    ($kind:ty, $own:ty, { $($only:item)* }) => {
         impl ServerCore for $kind {
+            type Own = $own;
+
+            fn peers(&self) -> &Roster<$own> {
+                <$kind>::peers(self)
+            }
+
+            fn peers_mut(&mut self) -> &mut Roster<$own> {
+                <$kind>::peers_mut(self)
+            }
+
             fn handle_datagram<R: TryCryptoRng + ?Sized>(
                 &mut self,
                 now: Instant,
                 rng: &mut R,
                 from: SocketAddr,
                 datagram: &mut [u8],
-            ) -> Option<PeerId> {
+            ) -> Result<Option<PeerId>, Dropped> {
                 <$kind>::handle_datagram(self, now, rng, from, datagram)
             }
 
@@ -114,10 +117,6 @@ macro_rules! server_core {
                 <$kind>::deadline(self)
             }
 
-            fn poll_event(&mut self) -> Option<(PeerId, Event)> {
-                <$kind>::poll_event(self)
-            }
-
             fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool {
                 <$kind>::accept(self, now, rng, id)
             }
@@ -134,52 +133,20 @@ macro_rules! server_core {
                 <$kind>::set_accepting(self, accepting);
             }
 
-            fn flush_all(&mut self) {
-                <$kind>::flush_all(self);
-            }
-
-            fn len(&self) -> usize {
-                <$kind>::len(self)
-            }
-
-            fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
-                <$kind>::ids(self)
-            }
-
             fn address(&self, id: PeerId) -> Option<SocketAddr> {
                 <$kind>::address(self, id)
             }
 
-            fn connection(&self, id: PeerId) -> Option<&Connection> {
-                <$kind>::connection(self, id)
-            }
-
-            fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
-                <$kind>::connection_mut(self, id)
-            }
-
-            fn is_open(&self, id: PeerId) -> bool {
-                <$kind>::is_open(self, id)
-            }
-
-            fn drops(&self) -> &Drops {
-                <$kind>::drops(self)
-            }
-
-            $($own)*
+            $($only)*
         }
     };
 }
 
-server_core!(plain::Listener, {});
+server_core!(plain::Listener, plain::ServerPeer, {});
 
-server_core!(sealed::Listener, {
+server_core!(sealed::Listener, sealed::ServerPeer, {
     fn is_pressed(&self) -> bool {
         Self::is_pressed(self)
-    }
-
-    fn begin_round(&mut self) {
-        Self::begin_round(self);
     }
 
     fn take_stray(&mut self) -> bool {

@@ -43,8 +43,9 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     pub fn drain(&mut self, code: u16, reason: &[u8], within: Duration) {
         let now = self.environment.now();
         self.core.set_accepting(false);
-        let ids: Vec<_> = self.core.ids().collect();
-        let (waiting, others): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.core.is_open(*id));
+        let ids: Vec<_> = self.core.peers().ids().collect();
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            ids.into_iter().partition(|id| self.core.peers().is_open(*id));
         for id in others {
             self.core.close(now, id, code, reason);
         }
@@ -60,10 +61,10 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         let mut any = false;
         for _ in 0..looks {
             let Some(id) = drain.waiting.pop_front() else { break };
-            if !core.is_open(id) {
+            if !core.peers().is_open(id) {
                 continue;
             }
-            if over || core.connection(id).is_none_or(Connection::is_done) {
+            if over || core.peers().connection(id).is_none_or(Connection::is_done) {
                 any |= core.close(now, id, drain.code, &drain.reason);
             } else {
                 drain.waiting.push_back(id);

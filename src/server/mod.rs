@@ -111,7 +111,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     /// Peers with a session, and those that ask for one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.core.len()
+        self.core.peers().len()
     }
 
     /// Whether there is nobody.
@@ -122,12 +122,12 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
 
     /// All peers, in no order. This one does walk over all of them.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.core.ids().filter(|id| self.core.is_open(*id))
+        self.core.peers().ids().filter(|id| self.core.peers().is_open(*id))
     }
 
     /// The handle of a peer that was let in; `None` once its session has ended.
     pub fn peer(&mut self, id: PeerId) -> Option<Peer<'_, L>> {
-        if !self.core.is_open(id) {
+        if !self.core.peers().is_open(id) {
             return None;
         }
         Some(Peer { core: &mut self.core, environment: &mut self.environment, stats: &mut self.stats, id })
@@ -161,7 +161,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
 
     /// The next thing that happened to a peer, oldest first. Makes no I/O: call it after `recv` or `maintain`.
     pub fn poll_event(&mut self) -> Option<(PeerId, Event)> {
-        self.core.poll_event()
+        self.core.peers_mut().poll_event()
     }
 
     /// Runs what is due, sends what is queued for all peers, and returns when it wants to be called next at the latest;
@@ -188,9 +188,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     /// Counters of the whole server as of now: datagrams, bytes, messages of all peers, and what was dropped.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = self.stats.clone();
-        stats.drops.merge(self.core.drops());
-        stats
+        self.stats.clone()
     }
 
     /// The socket, to register it or to read its address.
@@ -210,7 +208,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     }
 
     fn flush_and_transmit(&mut self, now: Instant) -> bool {
-        self.core.flush_all();
+        self.core.peers_mut().flush_all();
         self.transmit(now)
     }
 
@@ -242,6 +240,6 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
 
 impl<A, L: ServerSession> fmt::Debug for Server<A, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("peers", &self.core.len()).finish_non_exhaustive()
+        f.debug_struct("Server").field("peers", &self.core.peers().len()).finish_non_exhaustive()
     }
 }

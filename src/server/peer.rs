@@ -124,39 +124,43 @@ impl<L: ServerSession> Peer<'_, L> {
     /// As [`Endpoint::lane_stats`](crate::Endpoint::lane_stats).
     #[must_use]
     pub fn lane_stats(&self, lane: LaneId) -> LaneStats {
-        self.core.connection(self.id).map(|connection| connection.lane_stats(lane)).unwrap_or_default()
+        self.core
+            .peers()
+            .connection(self.id)
+            .map(|connection| connection.lane_stats(lane))
+            .unwrap_or_default()
     }
 
     /// As [`Endpoint::can_send`](crate::Endpoint::can_send).
     #[must_use]
     pub fn can_send(&self, lane: LaneId, len: usize) -> bool {
-        self.core.connection(self.id).is_some_and(|connection| connection.can_send(lane, len))
+        self.core.peers().connection(self.id).is_some_and(|connection| connection.can_send(lane, len))
     }
 
     /// Bytes in the send queue, unsent or unacknowledged, each message counted with 64 more than its length.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.core.connection(self.id).map_or(0, |connection| connection.queued_bytes())
+        self.core.peers().connection(self.id).map_or(0, |connection| connection.queued_bytes())
     }
 
     /// Messages in the send queue, unsent or unacknowledged.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
-        self.core.connection(self.id).map_or(0, |connection| connection.queued_messages())
+        self.core.peers().connection(self.id).map_or(0, |connection| connection.queued_messages())
     }
 
     /// Measurements of this session as of now. Datagrams and bytes are counted for the whole server only.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = Stats { sealed: self.stats.sealed, ..Stats::default() };
-        if let Some(connection) = self.core.connection(self.id) {
+        if let Some(connection) = self.core.peers().connection(self.id) {
             connection.fill_stats(&mut stats);
         }
         stats
     }
 
     fn connection(&mut self) -> Result<&mut crate::connection::Connection, SendError> {
-        self.core.connection_mut(self.id).ok_or(SendError::Closed(CloseReason::ClosedHere))
+        self.core.peers_mut().connection_mut(self.id).ok_or(SendError::Closed(CloseReason::ClosedHere))
     }
 
     /// The clock is asked only where the options need it.

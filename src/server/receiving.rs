@@ -40,13 +40,15 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         let mut failures = 0;
         loop {
             if let Some(id) = self.current {
-                if let Some(ready) = self.core.connection_mut(id).and_then(|connection| connection.pop()) {
+                if let Some(ready) =
+                    self.core.peers_mut().connection_mut(id).and_then(|connection| connection.pop())
+                {
                     return Some((id, ready));
                 }
                 self.core.finish(id);
                 self.current = None;
             }
-            let now = *clock.get_or_insert_with(|| self.environment.now());
+            let now = *clock.get_or_insert_with(|| self.begin_call());
             if self.round_is_over() {
                 break;
             }
@@ -66,11 +68,17 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             }
         }
         (self.taken, self.beyond_share) = (0, 0);
-        self.core.begin_round();
+        self.core.peers_mut().begin_round();
         let now = clock.unwrap_or_else(|| self.environment.now());
-        self.run_timers(now);
         self.flush_and_transmit(now);
         None
+    }
+
+    /// What is due runs before a datagram is read.
+    fn begin_call(&mut self) -> Instant {
+        let now = self.environment.now();
+        self.run_timers(now);
+        now
     }
 
     /// What is dropped unread because its sender has had its share costs little, and hardly counts: so the others are
@@ -89,10 +97,14 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         if arrival.too_long || arrival.datagram.is_empty() {
             self.stats.drops.count(Dropped::Length);
         } else {
-            let before = self.core.drops().share;
-            self.current =
-                self.core.handle_datagram(now, &mut self.environment, arrival.from, arrival.datagram);
-            self.beyond_share += usize::from(self.core.drops().share != before);
+            let Self { core, environment, .. } = self;
+            match core.handle_datagram(now, environment, arrival.from, arrival.datagram) {
+                Ok(peer) => self.current = peer,
+                Err(why) => {
+                    self.stats.drops.count(why);
+                    self.beyond_share += usize::from(why == Dropped::Share);
+                }
+            }
             if self.core.take_stray() {
                 self.socket.misdirected(arrival.datagram, arrival.from);
             }
@@ -110,7 +122,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             }
             Place::Stored(handle) => {
                 self.lent = Some((id, handle));
-                let connection = self.core.connection(id);
+                let connection = self.core.peers().connection(id);
                 connection.map(|connection| connection.stored(handle)).unwrap_or_default()
             }
         };
@@ -122,7 +134,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     /// The loan of the last message is over.
     pub(super) fn take_back(&mut self) {
         if let Some((id, handle)) = self.lent.take() {
-            if let Some(connection) = self.core.connection_mut(id) {
+            if let Some(connection) = self.core.peers_mut().connection_mut(id) {
                 connection.release(handle);
             }
         }

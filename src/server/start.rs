@@ -100,8 +100,12 @@ impl<A: AddressedUdp> SealedServer<A> {
     ///
     /// `false`: there is no such peer, it was redirected before, or its datagrams are too small for the ticket.
     pub fn redirect(&mut self, id: PeerId, ticket: &Ticket) -> bool {
-        self.core.is_open(id)
-            && self.core.connection_mut(id).is_some_and(|connection| connection.redirect(ticket.as_bytes()))
+        self.core.peers().is_open(id)
+            && self
+                .core
+                .peers_mut()
+                .connection_mut(id)
+                .is_some_and(|connection| connection.redirect(ticket.as_bytes()))
     }
 }
 

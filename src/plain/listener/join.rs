@@ -1,33 +1,26 @@
 //! How a stranger becomes a peer, and how a peer goes: hello, answer, confirmation, the application's yes.
 //! PROTOCOL.md, "Plain endpoint" and "Plain server".
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
 use super::{
-    Listener, MAX_ANSWERS, MAX_FAREWELLS,
+    Listener, MAX_ANSWERS, MAX_FAREWELLS, Peer,
     half_open::{Entry, Stranger},
-    peer::{Peer, Standing},
 };
 use crate::{
     connection::Connection,
     error::{CloseReason, Dropped},
     event::{Event, PeerId, ShownTicket},
     plain::{CODE_FULL, FIRST_OWN_CODE, live::Live, opening::negotiate},
-    roster::Origin,
+    roster::{Member, Origin},
     wire::{
         frame::MAX_CLOSE_REASON,
         hello::Hello,
         plain::{Opening, Step},
     },
 };
-
-/// How long what an ended session has left to yield is kept for an application that does not ask.
-const LINGER: Duration = Duration::from_secs(10);
 
 impl Listener {
     /// A hello or a confirmation; answers are for those who dial.
@@ -58,12 +51,12 @@ impl Listener {
 
     /// Somebody who is in, or asks: a late copy, or it has not heard us yet.
     fn greeted_by_peer(&mut self, now: Instant, id: PeerId, step: Step) -> Result<(), Dropped> {
-        let peer = self.peers.get_mut(id).ok_or(Dropped::Handshake)?;
+        let member = self.peers.get_mut(id).ok_or(Dropped::Handshake)?;
         match step {
-            Step::Confirm(echo) if echo == peer.live.own && peer.asks() => Ok(()),
-            Step::Confirm(echo) if echo == peer.live.own => {
-                peer.connection.ping(now);
-                self.make_ready(id);
+            Step::Confirm(echo) if echo == member.peer.live.own && member.asks() => Ok(()),
+            Step::Confirm(echo) if echo == member.peer.live.own => {
+                member.connection.ping(now);
+                self.peers.make_ready(id);
                 Ok(())
             }
             _ => Err(Dropped::Handshake),
@@ -98,7 +91,7 @@ impl Listener {
     /// The stranger has heard our id: the application is asked.
     fn confirmed(&mut self, now: Instant, stranger: Stranger) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application confirms again, and the entry is there for it.
-        if self.asking >= self.server.max_asking {
+        if self.peers.asking() >= self.server.max_asking {
             return Err(Dropped::Handshake);
         }
         let Entry { own, negotiated, origin, .. } = self
@@ -114,23 +107,15 @@ impl Listener {
             self.part_from(from, &live, CODE_FULL, &[]);
             return Err(Dropped::Handshake);
         }
-        let peer = Peer {
-            live,
-            connection: Connection::new(&self.config),
-            address: from,
-            origin,
-            standing: Standing::Asks { until: now + self.server.accept_timeout, negotiated },
-            is_ready: false,
-            is_touched: false,
-            is_noted: false,
-        };
-        let id = self.peers.insert(Box::new(peer)).ok_or(Dropped::Handshake)?;
+        let mut connection = Box::new(Connection::new(&self.config));
+        connection.start(now, &negotiated, 0);
+        let until = now + self.server.accept_timeout;
+        let asks = self.peers.ask(now, until, Peer { live, address: from, origin }, connection);
+        let id = asks.map_err(|_| Dropped::Handshake)?;
         *self.shares.entry(origin).or_default() += 1;
         self.owners.insert(own, id);
         self.names.insert(stranger, id);
-        self.asking += 1;
-        self.reschedule(now, id);
-        self.push_event(id, Event::Join { key: None, ticket: ShownTicket::default(), address: from });
+        self.peers.push_event(id, Event::Join { key: None, ticket: ShownTicket::default(), address: from });
         Ok(())
     }
 
@@ -141,16 +126,13 @@ impl Listener {
         _rng: &mut R,
         id: PeerId,
     ) -> bool {
-        let Some(peer) = self.peers.get_mut(id) else { return false };
-        let Standing::Asks { negotiated, .. } = peer.standing else { return false };
-        peer.standing = Standing::Open;
-        peer.connection.start(now, &negotiated, 0);
+        let Some(Member { connection, .. }) = self.peers.let_in(id) else { return false };
+        connection.hear(now);
         // The client takes the session as live only when a packet of ours arrives.
-        peer.connection.ping(now);
-        self.asking -= 1;
-        self.push_event(id, Event::Connected { peer: None, handshake_hash: None });
-        self.touch(id);
-        self.make_ready(id);
+        connection.ping(now);
+        self.peers.push_event(id, Event::Connected { peer: None, handshake_hash: None });
+        self.peers.touch(id);
+        self.peers.make_ready(id);
         self.reschedule(now, id);
         true
     }
@@ -158,19 +140,17 @@ impl Listener {
     /// Ends the session of a peer, or turns away one that asks, with a code of the application's (0 to 0xfeff, larger
     /// ones are cut down) and a reason of which the peer gets up to 64 bytes. `false` if there is no such peer.
     pub(crate) fn close(&mut self, now: Instant, id: PeerId, code: u16, reason: &[u8]) -> bool {
-        let Some(peer) = self.peers.get(id).filter(|peer| !peer.has_ended()) else { return false };
-        let asks = peer.asks();
-        self.say_close(id, code.min(FIRST_OWN_CODE - 1), reason);
-        if asks {
-            self.remove(id);
-        } else {
+        let is_here = self.peers.get(id).is_some_and(|member| !member.has_ended());
+        if is_here {
+            self.say_close(id, code.min(FIRST_OWN_CODE - 1), reason);
             self.end(now, id, CloseReason::ClosedHere);
         }
-        true
+        is_here
     }
 
     pub(super) fn say_close(&mut self, id: PeerId, code: u16, reason: &[u8]) {
-        let Some(peer) = self.peers.get(id).filter(|peer| !peer.has_ended()) else { return };
+        let Some(member) = self.peers.get(id).filter(|member| !member.has_ended()) else { return };
+        let peer = &member.peer;
         let farewell = peer.live.farewell(code, reason.get(..MAX_CLOSE_REASON).unwrap_or(reason));
         let to = peer.address;
         self.push_farewell(to, farewell);
@@ -186,27 +166,24 @@ impl Listener {
         }
     }
 
-    /// The session is over. What it has left to yield stays until the application has taken it.
+    /// The session is over, or the join. What it has left to yield stays until the application has taken it.
     pub(super) fn end(&mut self, now: Instant, id: PeerId, reason: CloseReason) {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else { return };
-        let undelivered = peer.connection.end_session();
-        peer.standing = Standing::Ended { until: now + LINGER };
-        let done = !peer.connection.may_yield();
         self.forget_names(id);
-        self.push_event(id, Event::Closed { reason, undelivered });
-        if done { self.remove(id) } else { self.reschedule(now, id) }
+        if self.peers.end(now, id, reason) {
+            self.remove(id);
+        }
     }
 
     /// Everything of an ended session was yielded.
     pub(crate) fn finish(&mut self, id: PeerId) {
-        if self.peers.get(id).is_some_and(|peer| peer.has_ended()) {
+        if self.peers.get(id).is_some_and(Member::has_ended) {
             self.remove(id);
         }
     }
 
     /// From now on nothing finds this session.
     fn forget_names(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else { return };
+        let Some(Member { peer, .. }) = self.peers.get(id) else { return };
         let (own, stranger) = (peer.live.own, (peer.address, peer.live.peer));
         // Both may be somebody else's by now.
         if self.owners.get(&own) == Some(&id) {
@@ -219,16 +196,12 @@ impl Listener {
 
     pub(super) fn remove(&mut self, id: PeerId) {
         self.forget_names(id);
-        let Some(peer) = self.peers.remove(id) else { return };
-        if peer.asks() {
-            self.asking -= 1;
-        }
+        let Some(Member { peer, .. }) = self.peers.remove(id) else { return };
         if let Some(held) = self.shares.get_mut(&peer.origin) {
             *held -= 1;
             if *held == 0 {
                 self.shares.remove(&peer.origin);
             }
         }
-        self.deadlines.set(id.index, None);
     }
 }

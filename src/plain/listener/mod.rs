@@ -19,25 +19,20 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(crate) use self::peer::Peer;
 use self::{
     half_open::{HalfOpen, Stranger},
-    peer::{OwnIds, Peer, Standing},
+    peer::OwnIds,
 };
 use super::{live::Farewell, opening::write_opening};
 use crate::{
     config::{Config, ServerConfig},
-    connection::Connection,
     error::{CloseReason, ConfigError},
-    event::{Event, PeerId},
-    roster::{Deadlines, Origin, Roster},
-    stats::Drops,
+    event::PeerId,
+    roster::{MAX_DUE, Member, Origin, Roster},
     wire::plain::{Checksum, Step},
 };
 
-/// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
-const MAX_EVENTS: usize = 65_536;
-/// Peers whose timers one call runs at most; the rest is due at once.
-const MAX_DUE: usize = 4_096;
 /// Answers that wait to be sent; who gets none says hello again.
 const MAX_ANSWERS: usize = 4_096;
 /// Ends of sessions that wait to be told; who is not told times out.
@@ -56,22 +51,12 @@ pub struct Listener {
     owners: HashMap<u64, PeerId, OwnIds>,
     /// By address and the id that the peer chose, so that a late hello of a peer is known for what it is.
     names: BTreeMap<Stranger, PeerId>,
-    peers: Roster<Box<Peer>>,
+    peers: Roster<Peer>,
     /// Sessions of each origin.
     shares: BTreeMap<Origin, usize>,
-    asking: usize,
-    deadlines: Deadlines,
-    /// Peers that may have something to send, each once.
-    ready: VecDeque<PeerId>,
-    /// Peers whose partly filled datagrams leave at the next flush, each once.
-    touched: Vec<PeerId>,
-    /// Peers with notices, each once.
-    noted: VecDeque<PeerId>,
     /// Hellos that are owed an answer, with the id that we offer.
     answers: VecDeque<(Stranger, u64)>,
     farewells: VecDeque<(SocketAddr, Farewell)>,
-    events: VecDeque<(PeerId, Event)>,
-    drops: Drops,
     accepting: bool,
 }
 
@@ -102,15 +87,8 @@ impl Listener {
             names: BTreeMap::new(),
             peers: Roster::default(),
             shares: BTreeMap::new(),
-            asking: 0,
-            deadlines: Deadlines::default(),
-            ready: VecDeque::new(),
-            touched: Vec::new(),
-            noted: VecDeque::new(),
             answers: VecDeque::new(),
             farewells: VecDeque::new(),
-            events: VecDeque::new(),
-            drops: Drops::default(),
             accepting: true,
             config,
             server,
@@ -119,49 +97,16 @@ impl Listener {
 
     // ---- what the application asks ----
 
-    pub(crate) fn len(&self) -> usize {
-        self.peers.len()
+    pub(crate) fn peers(&self) -> &Roster<Peer> {
+        &self.peers
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.peers.ids()
-    }
-
-    pub(crate) fn is_open(&self, id: PeerId) -> bool {
-        self.peers.get(id).is_some_and(|peer| peer.is_open())
+    pub(crate) fn peers_mut(&mut self) -> &mut Roster<Peer> {
+        &mut self.peers
     }
 
     pub(crate) fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.peers.get(id).map(|peer| peer.address)
-    }
-
-    pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
-        self.peers.get(id).filter(|peer| !peer.asks()).map(|peer| &peer.connection)
-    }
-
-    /// The peer may have something to send afterwards.
-    pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
-        self.touch(id);
-        self.peers.get_mut(id).filter(|peer| !peer.asks()).map(|peer| &mut peer.connection)
-    }
-
-    pub(crate) fn poll_event(&mut self) -> Option<(PeerId, Event)> {
-        while let Some(&id) = self.noted.front() {
-            let notice = self.peers.get_mut(id).and_then(|peer| {
-                let notice = peer.connection.take_notice();
-                peer.is_noted = notice.is_some();
-                notice
-            });
-            if let Some((message, outcome)) = notice {
-                return Some((id, Event::Notice { message, outcome }));
-            }
-            self.noted.pop_front();
-        }
-        self.events.pop_front()
-    }
-
-    pub(crate) fn drops(&self) -> &Drops {
-        &self.drops
+        self.peers.get(id).map(|member| member.peer.address)
     }
 
     /// Whether newcomers are answered.
@@ -171,53 +116,6 @@ impl Listener {
             self.half_open.clear();
             self.answers.clear();
         }
-    }
-
-    // ---- queues ----
-
-    fn push_event(&mut self, id: PeerId, event: Event) {
-        if self.events.len() >= MAX_EVENTS {
-            self.events.pop_front();
-        }
-        self.events.push_back((id, event));
-    }
-
-    /// The peer may have something to send at once.
-    fn make_ready(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_ready) {
-            peer.is_ready = true;
-            self.ready.push_back(id);
-        }
-    }
-
-    /// The peer may have something to send when the caller lets partly filled datagrams leave.
-    fn touch(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_touched) {
-            peer.is_touched = true;
-            self.touched.push(id);
-        }
-    }
-
-    /// The peer may have notices.
-    fn note(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_noted) {
-            peer.is_noted = true;
-            self.noted.push_back(id);
-        }
-    }
-
-    /// Lets partly filled datagrams of everybody who was touched leave.
-    pub(crate) fn flush_all(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for id in touched.drain(..) {
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.is_touched = false;
-            if peer.connection.wants_flush() {
-                peer.connection.flush();
-            }
-            self.make_ready(id);
-        }
-        self.touched = touched;
     }
 
     // ---- one datagram out ----
@@ -239,15 +137,13 @@ impl Listener {
             let len = write_opening(&self.checksum, &self.config, own, Step::Answer(peer), out);
             return Some((len, to)).filter(|_| len > 0);
         }
-        while let Some(id) = self.ready.pop_front() {
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.is_ready = false;
-            let Peer { live, connection, address, .. } = &mut **peer;
+        while let Some(id) = self.peers.take_ready() {
+            let Some(member) = self.peers.get_mut(id).filter(|member| member.is_open()) else { continue };
+            let Member { peer: Peer { live, address, .. }, connection, .. } = member;
             let to = *address;
-            // Who asks still, or is gone, has a connection that was not begun and says nothing.
             let len = live.write(now, connection, &self.checksum, out);
             if len > 0 {
-                self.make_ready(id);
+                self.peers.make_ready(id);
                 return Some((len, to));
             }
             self.reschedule(now, id);
@@ -258,53 +154,41 @@ impl Listener {
     // ---- time ----
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.half_open.deadline(), self.deadlines.next().map(|(at, _)| at)].into_iter().flatten().min()
+        [self.half_open.deadline(), self.peers.deadline()].into_iter().flatten().min()
     }
 
     /// Runs every timer that is due.
     pub(crate) fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, _rng: &mut R) {
         self.half_open.handle_timeout(now);
         for _ in 0..MAX_DUE {
-            let Some((_, index)) = self.deadlines.next().filter(|(at, _)| *at <= now) else { return };
-            let Some(id) = self.peers.at(index) else {
-                self.deadlines.set(index, None);
-                continue;
-            };
+            let Some(id) = self.peers.next_due(now) else { return };
             self.time_peer(now, id);
             self.reschedule(now, id);
         }
     }
 
     fn time_peer(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        match peer.standing {
-            Standing::Asks { until, .. } | Standing::Ended { until } => {
-                if until <= now {
-                    self.remove(id);
-                }
+        let Some(member) = self.peers.get_mut(id) else { return };
+        if let Some(until) = member.stays_until() {
+            if until <= now {
+                self.remove(id);
             }
-            Standing::Open if peer.live.idle_until(&peer.connection) <= now => {
-                self.end(now, id, CloseReason::TimedOut);
-            }
-            Standing::Open => {
-                peer.connection.handle_timeout(now);
-                peer.live.keep_alive(now, &mut peer.connection);
-                self.note(id);
-                self.make_ready(id);
-            }
+            return;
         }
+        let Member { peer, connection, .. } = member;
+        if peer.live.idle_until(connection) <= now {
+            return self.end(now, id, CloseReason::TimedOut);
+        }
+        connection.handle_timeout(now);
+        peer.live.keep_alive(now, connection);
+        self.peers.stir(id);
     }
 
     /// Writes down when the peer is due next.
     fn reschedule(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else { return };
-        let at = match peer.standing {
-            Standing::Asks { until, .. } | Standing::Ended { until } => until,
-            Standing::Open => {
-                let live = peer.live.deadline(&peer.connection, false);
-                peer.connection.deadline().map_or(live, |connection| connection.min(live))
-            }
-        };
-        self.deadlines.set_after(id.index, now, at);
+        self.peers.reschedule(now, id, |Member { peer, connection, .. }| {
+            let live = peer.live.deadline(connection, false);
+            connection.deadline().map_or(live, |connection| connection.min(live))
+        });
     }
 }

@@ -1,60 +1,18 @@
-//! One peer of a plain server: its session, its address, and where it stands in the server's queues.
+//! What a peer of a plain server has beyond what every peer has: its session and its address.
 
 use std::{
     hash::{BuildHasher, Hasher},
     net::SocketAddr,
-    time::Instant,
 };
 
-use crate::{
-    connection::{Connection, Negotiated},
-    plain::live::Live,
-    roster::Origin,
-};
-
-/// How far a join has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Standing {
-    /// Confirmed; the application has not said yes yet.
-    Asks {
-        until: Instant,
-        negotiated: Negotiated,
-    },
-    Open,
-    /// Over; what it has left to yield is kept for a while.
-    Ended {
-        until: Instant,
-    },
-}
+use crate::{plain::live::Live, roster::Origin};
 
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     pub(super) live: Live,
-    pub(super) connection: Connection,
     pub(super) address: SocketAddr,
     /// Among whose sessions it counts.
     pub(super) origin: Origin,
-    pub(super) standing: Standing,
-    /// Stands in the queue of those that may have something to send.
-    pub(super) is_ready: bool,
-    /// Stands in the queue of those whose partly filled datagrams leave at the next flush.
-    pub(super) is_touched: bool,
-    /// Stands in the queue of those with notices.
-    pub(super) is_noted: bool,
-}
-
-impl Peer {
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.standing, Standing::Open)
-    }
-
-    pub(super) fn asks(&self) -> bool {
-        matches!(self.standing, Standing::Asks { .. })
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.standing, Standing::Ended { .. })
-    }
 }
 
 /// Our ids are random numbers: they are their own hash.

@@ -5,42 +5,24 @@ use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::Listener;
+use super::{Listener, Peer};
 use crate::{
     error::{CloseReason, Dropped, Violation},
     event::PeerId,
     plain::{MAX_VIOLATIONS, is_foreign},
+    roster::Member,
     wire::plain::{Datagram, HEADROOM},
 };
 
 impl Listener {
-    /// Takes one datagram from outside. Gives the peer for which something may be ready now.
+    /// Takes one datagram from outside. Gives the peer for which something may be ready now. The caller runs the timers
+    /// that are due before.
     pub(crate) fn handle_datagram<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
         from: SocketAddr,
         datagram: &mut [u8],
-    ) -> Option<PeerId> {
-        // Due timers run before a datagram is read.
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.handle_timeout(now, rng);
-        }
-        match self.receive(now, rng, from, datagram) {
-            Ok(peer) => peer,
-            Err(dropped) => {
-                self.drops.count(dropped);
-                None
-            }
-        }
-    }
-
-    fn receive<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        from: SocketAddr,
-        datagram: &[u8],
     ) -> Result<Option<PeerId>, Dropped> {
         if datagram.len() > usize::from(self.config.max_datagram_bytes) {
             return Err(Dropped::Length);
@@ -64,19 +46,24 @@ impl Listener {
         payload: &[u8],
     ) -> Result<(), Dropped> {
         // Nothing proves that a packet from elsewhere is the peer's own, so nobody is followed.
-        let known = |peer: &&mut Box<super::Peer>| peer.is_open() && peer.address == from;
-        let peer = self.peers.get_mut(id).filter(known).ok_or(Dropped::Unopened)?;
-        let number = peer.live.accept(truncated)?;
+        let round = self.peers.round();
+        let known = |member: &&mut Member<Peer>| member.is_open() && member.peer.address == from;
+        let member = self.peers.get_mut(id).filter(known).ok_or(Dropped::Unopened)?;
+        // Whoever sends more than its share must not keep the others waiting. PROTOCOL.md, "Server".
+        if member.reads_in(round) >= self.server.reads_per_peer {
+            return Err(Dropped::Share);
+        }
+        let number = member.peer.live.accept(truncated)?;
+        member.read_in(round);
         let taken = if is_foreign(payload) {
             Err(Violation::Malformed)
         } else {
-            peer.connection.receive(now, number, payload, HEADROOM)
+            member.connection.receive(now, number, payload, HEADROOM)
         };
         match taken {
             Ok(received) => {
-                self.touch(id);
-                self.note(id);
-                self.make_ready(id);
+                self.peers.touch(id);
+                self.peers.stir(id);
                 if let Some(closing) = received.close {
                     self.end(now, id, CloseReason::ClosedByPeer { code: closing.code });
                 }
@@ -87,7 +74,7 @@ impl Listener {
     }
 
     fn violated(&mut self, now: Instant, id: PeerId, violation: Violation) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
+        let Some(Member { peer, .. }) = self.peers.get_mut(id) else { return };
         peer.live.violations += 1;
         if violation == Violation::ImpossibleAck || peer.live.violations >= MAX_VIOLATIONS {
             self.say_close(id, crate::plain::CODE_VIOLATION, &[]);

@@ -5,6 +5,7 @@ use rand_core::SeedableRng;
 
 use super::*;
 use crate::{
+    event::Event,
     os::Environment,
     wire::{
         hello::Hello,
@@ -36,7 +37,7 @@ impl Rig {
         let hello = Hello::new(&Config::default());
         let mut datagram = Checksum::new(b"").seal_opening(&Opening { own, step, hello }).unwrap();
         *self.asked.entry(from).or_default() += datagram.len();
-        self.listener.handle_datagram(self.now, &mut self.rng, from, &mut datagram);
+        let _ = self.listener.handle_datagram(self.now, &mut self.rng, from, &mut datagram);
     }
 
     /// Everything that leaves now: where to, and the id that an answer offers.
@@ -66,7 +67,7 @@ impl Rig {
     }
 
     fn joins(&mut self) -> Vec<PeerId> {
-        std::iter::from_fn(|| self.listener.poll_event())
+        std::iter::from_fn(|| self.listener.peers.poll_event())
             .filter(|(_, event)| matches!(event, Event::Join { .. }))
             .map(|(id, _)| id)
             .collect()
@@ -91,12 +92,12 @@ fn no_more_than_256_wait_for_the_application_and_the_next_one_gets_his_turn() {
         last = rig.ask(source(n << 8), 1 + u64::from(n));
     }
     let asking = rig.joins();
-    assert_eq!((asking.len(), rig.listener.asking, rig.listener.len()), (256, 256, 256));
+    assert_eq!((asking.len(), rig.listener.peers.asking(), rig.listener.peers.len()), (256, 256, 256));
     assert!(rig.listener.close(rig.now, asking[0], 1, b"no"));
     rig.say(source(256 << 8), 257, Step::Confirm(last));
     assert_eq!(rig.joins().len(), 1);
     rig.wait(std::time::Duration::from_secs(3));
-    assert_eq!((rig.listener.asking, rig.listener.len()), (0, 0));
+    assert_eq!((rig.listener.peers.asking(), rig.listener.peers.len()), (0, 0));
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn a_hundred_thousand_strangers_leave_bounded_memory_and_a_player_gets_in_among_
         let free = if *to == source(77) { HEADROOM + 8 } else { 0 };
         assert!(*bytes <= rig.asked[to] + free, "{to}");
     }
-    assert_eq!((rig.listener.len(), rig.listener.owners.len(), rig.listener.names.len()), (1, 1, 1));
+    assert_eq!((rig.listener.peers.len(), rig.listener.owners.len(), rig.listener.names.len()), (1, 1, 1));
     rig.wait(std::time::Duration::from_secs(5));
     assert_eq!(rig.listener.half_open.deadline(), None);
 }
@@ -159,23 +160,22 @@ fn a_session_that_ends_leaves_nothing_behind() {
     rig.hear();
     rig.wait(std::time::Duration::from_secs(60));
     let listener = &rig.listener;
-    let left = (listener.len(), listener.asking, listener.owners.len(), listener.names.len());
+    let left = (listener.peers.len(), listener.peers.asking(), listener.owners.len(), listener.names.len());
     assert_eq!(left, (0, 0, 0, 0));
     assert!(listener.shares.is_empty() && listener.farewells.is_empty());
     assert_eq!(listener.deadline(), None);
 }
 
 #[test]
-fn events_and_farewells_have_a_bound() {
+fn farewells_have_a_bound() {
     let mut rig = Rig::new(ServerConfig::default());
     rig.ask(source(1), 1);
     let [id] = rig.joins()[..] else { panic!() };
     rig.hear();
     for _ in 0..MAX_FAREWELLS + 10 {
         rig.listener.say_close(id, 1, b"bye");
-        rig.listener.push_event(id, Event::Connected { peer: None, handshake_hash: None });
     }
-    assert_eq!((rig.listener.farewells.len(), rig.listener.events.len()), (MAX_FAREWELLS, MAX_EVENTS));
+    assert_eq!(rig.listener.farewells.len(), MAX_FAREWELLS);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_late_copy_of_a_hello_is_not_answered_so_that_nobody_who_joins_starts_over()
     assert!(rig.hear().is_empty());
     rig.say(source(1), 5, Step::Confirm(id));
     assert_eq!(rig.hear(), [(source(1), None)], "our packet was not heard");
-    assert!(rig.joins().is_empty() && rig.listener.len() == 1);
+    assert!(rig.joins().is_empty() && rig.listener.peers.len() == 1);
 }
 
 #[test]

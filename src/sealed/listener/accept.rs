@@ -6,29 +6,23 @@ use std::{net::SocketAddr, time::Instant};
 use rand_core::TryCryptoRng;
 
 use super::{
-    CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES,
+    CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES, Peer,
     cids::{Cid, Cids},
     gate::Share,
-    peer::{Peer, Standing},
     receive::frames,
 };
 use crate::{
     connection::Connection,
     error::{CloseReason, Dropped},
     event::{Event, PeerId},
-    sealed::{
-        CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, budget::Bucket, half_open::Stage, live::Live, messages,
-        roam::Roam,
-    },
+    roster::Member,
+    sealed::{CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, half_open::Stage, live::Live, messages, roam::Roam},
     ticket::{Admission, TicketError, TicketKeys, TicketProfile, TicketScope},
     wire::{
         frame::{Frame, Frames},
         header::WORD_LEN,
     },
 };
-
-/// How long what an ended session has left to yield is kept for an application that does not ask.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Listener {
     /// A half-open handshake is confirmed by its first packet: the application is asked.
@@ -41,7 +35,7 @@ impl Listener {
         packet: &[u8],
     ) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application repeats CONFIRM, and the entry is there for it.
-        if self.asking >= self.server.max_asking {
+        if self.peers.asking() >= self.server.max_asking {
             return Err(Dropped::Handshake);
         }
         let payload = frames(packet);
@@ -81,25 +75,13 @@ impl Listener {
             return self.give_back(share);
         }
         let until = (now + self.server.accept_timeout).min(ends);
-        let peer = Peer {
-            live,
-            connection,
-            roam,
-            joined,
-            share,
-            cids: Cids::new(cid),
-            standing: Standing::Asks { until },
-            strangers: Bucket::new(super::STRANGERS_PER_SECOND, now),
-            reads: (self.round, 0),
-            is_ready: false,
-            is_touched: false,
-            is_noted: false,
+        let peer = Peer { live, roam, joined, share, cids: Cids::new(cid) };
+        let id = match self.peers.ask(now, until, peer, connection) {
+            Ok(id) => id,
+            Err(peer) => return self.give_back(peer.share),
         };
-        let Some(id) = self.peers.insert(peer) else { return Err(Dropped::Handshake) };
         self.owners.insert(cid, id);
-        self.asking += 1;
-        self.reschedule(now, id);
-        self.push_event(id, Event::Join { key, ticket, address: from });
+        self.peers.push_event(id, Event::Join { key, ticket, address: from });
         Ok(())
     }
 
@@ -119,11 +101,13 @@ impl Listener {
 
     /// Lets a peer in that asks. `false` if it does not ask (any more).
     pub(crate) fn accept<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) -> bool {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.asks()) else { return false };
-        let (key, handshake_hash, joined) = (peer.live.peer, Some(peer.live.channel.hash), peer.joined);
+        let Some(member) = self.peers.get(id).filter(|member| member.asks()) else { return false };
+        let Peer { live, joined, .. } = &member.peer;
+        let (key, handshake_hash, joined) = (live.peer, Some(live.channel.hash), *joined);
+        let reference = messages::reference(&live.init);
         let old = key.and_then(|key| self.by_key.get(key.as_bytes()).copied());
         // The same key again is the same peer in a new session; but a later join is not undone by an earlier one.
-        if old.and_then(|old| self.peers.get(old)).is_some_and(|old| old.joined > joined) {
+        if old.and_then(|old| self.peer(old)).is_some_and(|old| old.joined > joined) {
             self.remove(id);
             return false;
         }
@@ -132,11 +116,8 @@ impl Listener {
             self.remove(id);
             return false;
         }
-        let Some(peer) = self.peers.get_mut(id) else { return false };
-        peer.standing = Standing::Open;
-        peer.connection.hear(now);
-        let reference = messages::reference(&peer.live.init);
-        self.asking -= 1;
+        let Some(member) = self.peers.let_in(id) else { return false };
+        member.connection.hear(now);
         if let Some(old) = old {
             self.say_close(old, CODE_REPLACED, &reference);
             self.end(now, old, CloseReason::Replaced);
@@ -149,10 +130,10 @@ impl Listener {
                 Stage::AwaitsFin(_) => false,
             });
         }
-        self.push_event(id, Event::Connected { peer: key, handshake_hash });
+        self.peers.push_event(id, Event::Connected { peer: key, handshake_hash });
         self.give_cids(now, rng, id);
-        self.touch(id);
-        self.make_ready(id);
+        self.peers.touch(id);
+        self.peers.make_ready(id);
         self.reschedule(now, id);
         true
     }
@@ -161,8 +142,8 @@ impl Listener {
     /// session that it replaces, or, where that session has ended meanwhile, with a free one. `false`: there is none.
     fn take_place(&mut self, id: PeerId, old: Option<PeerId>) -> bool {
         let Self { peers, gate, .. } = self;
-        let freed = old.and_then(|old| peers.get_mut(old)).and_then(|old| old.share.take());
-        let Some(peer) = peers.get_mut(id) else { return false };
+        let freed = old.and_then(|old| peers.get_mut(old)).and_then(|old| old.peer.share.take());
+        let Some(peer) = peers.get_mut(id).map(|member| &mut member.peer) else { return false };
         match (&peer.share, freed) {
             (Some(_), Some(freed)) => gate.session_closed(freed),
             (Some(_), None) => {}
@@ -191,15 +172,12 @@ impl Listener {
     /// Ends the session of a peer, or turns away one that asks, with a code of the application's (0 to 0xfeff, larger
     /// ones are cut down) and a reason of which the peer gets up to 64 bytes. `false` if there is no such peer.
     pub(crate) fn close(&mut self, now: Instant, id: PeerId, code: u16, reason: &[u8]) -> bool {
-        let Some(peer) = self.peers.get(id).filter(|peer| !peer.has_ended()) else { return false };
-        let asks = peer.asks();
-        self.say_close(id, code.min(FIRST_OWN_CODE - 1), reason);
-        if asks {
-            self.remove(id);
-        } else {
+        let is_here = self.peers.get(id).is_some_and(|member| !member.has_ended());
+        if is_here {
+            self.say_close(id, code.min(FIRST_OWN_CODE - 1), reason);
             self.end(now, id, CloseReason::ClosedHere);
         }
-        true
+        is_here
     }
 
     /// Closes because the peer, or somebody, did what must not be.
@@ -210,39 +188,34 @@ impl Listener {
     }
 
     fn say_close(&mut self, id: PeerId, code: u16, reason: &[u8]) {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
-        let to = peer.roam.address();
-        peer.live.say_close(self.config.padding, code, reason, |close| {
-            if self.closes.len() < MAX_CLOSES && peer.roam.pay(to, close.len()) {
+        let Some(member) = self.peers.get_mut(id).filter(|member| !member.has_ended()) else { return };
+        let Peer { live, roam, .. } = &mut member.peer;
+        let to = roam.address();
+        live.say_close(self.config.padding, code, reason, |close| {
+            if self.closes.len() < MAX_CLOSES && roam.pay(to, close.len()) {
                 self.closes.push_back((to, close.into_boxed_slice()));
             }
         });
     }
 
-    /// The session is over. What it has left to yield stays until the application has taken it.
+    /// The session is over, or the join. What it has left to yield stays until the application has taken it.
     pub(super) fn end(&mut self, now: Instant, id: PeerId, reason: CloseReason) {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.has_ended()) else { return };
-        if peer.asks() {
-            return self.remove(id);
-        }
-        let undelivered = peer.connection.end_session();
-        peer.standing = Standing::Ended { until: now + LINGER };
-        let done = !peer.connection.may_yield();
         self.forget_names(id);
-        self.push_event(id, Event::Closed { reason, undelivered });
-        if done { self.remove(id) } else { self.reschedule(now, id) }
+        if self.peers.end(now, id, reason) {
+            self.remove(id);
+        }
     }
 
     /// Everything of an ended session was yielded.
     pub(crate) fn finish(&mut self, id: PeerId) {
-        if self.peers.get(id).is_some_and(Peer::has_ended) {
+        if self.peers.get(id).is_some_and(Member::has_ended) {
             self.remove(id);
         }
     }
 
     /// From now on nothing finds this session.
     fn forget_names(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else { return };
+        let Some(Member { peer, .. }) = self.peers.get(id) else { return };
         for cid in peer.cids.iter() {
             self.owners.remove(&cid);
         }
@@ -255,25 +228,20 @@ impl Listener {
 
     pub(super) fn remove(&mut self, id: PeerId) {
         self.forget_names(id);
-        let Some(mut peer) = self.peers.remove(id) else { return };
-        if peer.asks() {
-            self.asking -= 1;
-        }
-        if let Some(share) = peer.share.take() {
+        if let Some(share) = self.peers.remove(id).and_then(|member| member.peer.share) {
             self.gate.session_closed(share);
         }
-        self.deadlines.set(id.index, None);
     }
 
     /// Gives the client the spare ids that it is short of. PROTOCOL.md, "Connection ids".
     pub(super) fn give_cids<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) {
-        while self.peers.get(id).is_some_and(|peer| peer.is_open() && peer.cids.wants_one(now)) {
+        while self.peers.get(id).is_some_and(|member| member.is_open() && member.peer.cids.wants_one(now)) {
             // Without randomness there is no spare; the session works without.
             let Ok(cid) = self.fresh_cid(rng) else { return };
             self.owners.insert(cid, id);
-            let Some(peer) = self.peers.get_mut(id) else { return };
+            let Some(Member { peer, connection, .. }) = self.peers.get_mut(id) else { return };
             let (sequence, retire_below) = peer.cids.give(now, cid);
-            peer.connection.give_cid(sequence, retire_below, cid);
+            connection.give_cid(sequence, retire_below, cid);
         }
     }
 }

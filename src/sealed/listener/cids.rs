@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::gate::{Nanos, SECOND, Tokens, worth};
 use crate::wire::frame::CID_LEN;
 
 /// Ids of one session that are good at once, the one that is being retired included.
@@ -15,6 +16,8 @@ const MOST: usize = 4;
 const SPARES: usize = 2;
 /// Least time between two new ids.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// Datagrams a second from other addresses than the session's own that one id may cause to be opened.
+const STRANGERS_PER_SECOND: u32 = 1_000;
 
 pub(crate) type Cid = [u8; CID_LEN];
 
@@ -24,6 +27,14 @@ struct Issued {
     cid: Cid,
     /// A later one was used: this one is forgotten then.
     forget_at: Option<Instant>,
+    /// What strangers who have seen it may still cause to be opened.
+    strangers: Tokens,
+}
+
+impl Issued {
+    fn new(sequence: u64, cid: Cid) -> Self {
+        Self { sequence, cid, forget_at: None, strangers: Tokens::default() }
+    }
 }
 
 /// The ids of one session, oldest first.
@@ -39,8 +50,7 @@ pub(super) struct Cids {
 impl Cids {
     /// The first id, the one in the handshake, has the sequence number 0.
     pub(super) fn new(first: Cid) -> Self {
-        let issued = vec![Issued { sequence: 0, cid: first, forget_at: None }];
-        Self { issued, next_sequence: 1, current: 0, last_given: None }
+        Self { issued: vec![Issued::new(0, first)], next_sequence: 1, current: 0, last_given: None }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Cid> {
@@ -69,7 +79,7 @@ impl Cids {
     pub(super) fn give(&mut self, now: Instant, cid: Cid) -> (u64, u64) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.issued.push(Issued { sequence, cid, forget_at: None });
+        self.issued.push(Issued::new(sequence, cid));
         self.last_given = Some(now);
         (sequence, self.current)
     }
@@ -87,6 +97,17 @@ impl Cids {
         for older in self.issued.iter_mut().filter(|issued| issued.sequence < sequence) {
             older.forget_at.get_or_insert(now + keep);
         }
+    }
+
+    /// Whether one more datagram under this id from an address that is not the session's own may be opened.
+    pub(super) fn take_stranger(&mut self, now: Nanos, cid: &Cid) -> bool {
+        let Some(issued) = self.issued.iter_mut().find(|issued| issued.cid == *cid) else { return false };
+        let one = worth(1, STRANGERS_PER_SECOND);
+        let allowed = issued.strangers.allows(now, one, SECOND);
+        if allowed {
+            issued.strangers.take(now, one, SECOND);
+        }
+        allowed
     }
 
     /// Takes out what is to be forgotten now.

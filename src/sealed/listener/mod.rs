@@ -23,32 +23,26 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub(crate) use self::gate::CookieSecrets;
 pub use self::gate::FloodStats;
 use self::{
     cids::Cid,
     gate::{Gate, Replies},
     half_open::HalfOpenTable,
-    peer::{Peer, Peers},
 };
+pub(crate) use self::{gate::CookieSecrets, peer::Peer};
 use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},
     connection::Connection,
     crypto::{self, EntropyError, PublicKey, Secret},
     error::ConfigError,
-    event::{Event, PeerId},
-    roster::Deadlines,
-    stats::Drops,
+    event::PeerId,
+    roster::Roster,
     wire::{frame::CID_LEN, worker::name_worker},
 };
 
-/// Events that wait for an application which does not ask; beyond, the oldest is forgotten.
-const MAX_EVENTS: usize = 65_536;
 /// CLOSE packets that wait to be sent; beyond, who goes is not told.
 const MAX_CLOSES: usize = 65_536;
-/// Datagrams a second from other addresses than a session's own that one id may cause to be opened.
-const STRANGERS_PER_SECOND: u32 = 1_000;
 
 /// The sealed side of a server. Used through [`SealedServer`](crate::SealedServer).
 pub struct Listener {
@@ -61,23 +55,11 @@ pub struct Listener {
     secrets: Arc<CookieSecrets>,
     half_open: HalfOpenTable<Stage>,
     owners: HashMap<Cid, PeerId, cids::OwnBytes>,
-    peers: Peers,
+    peers: Roster<Peer>,
     by_key: BTreeMap<[u8; 32], PeerId>,
-    asking: usize,
-    /// Counts rounds of reading: in each of them every peer has a share.
-    round: u32,
-    deadlines: Deadlines,
-    /// Peers that may have something to send, each once.
-    ready: VecDeque<PeerId>,
-    /// Peers whose partly filled datagrams leave at the next flush, each once.
-    touched: Vec<PeerId>,
-    /// Peers with notices, each once.
-    noted: VecDeque<PeerId>,
     replies: Replies,
     /// Sealed CLOSE packets. Their keys are gone already.
     closes: VecDeque<(SocketAddr, Box<[u8]>)>,
-    events: VecDeque<(PeerId, Event)>,
-    drops: Drops,
     accepting: bool,
     /// The last datagram had an id that is nobody's, and was no handshake message.
     stray: bool,
@@ -116,18 +98,10 @@ impl Listener {
             secrets,
             half_open: HalfOpenTable::new(server.flood.half_open, now),
             owners: HashMap::default(),
-            peers: Peers::default(),
+            peers: Roster::default(),
             by_key: BTreeMap::new(),
-            asking: 0,
-            round: 0,
-            deadlines: Deadlines::default(),
-            ready: VecDeque::new(),
-            touched: Vec::new(),
-            noted: VecDeque::new(),
             replies: Replies::default(),
             closes: VecDeque::new(),
-            events: VecDeque::new(),
-            drops: Drops::default(),
             accepting: true,
             stray: false,
             local,
@@ -142,59 +116,33 @@ impl Listener {
         &self.secrets
     }
 
-    /// Peers with a session, those that still ask included.
-    pub(crate) fn len(&self) -> usize {
-        self.peers.len()
+    pub(crate) fn peers(&self) -> &Roster<Peer> {
+        &self.peers
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.peers.ids()
+    pub(crate) fn peers_mut(&mut self) -> &mut Roster<Peer> {
+        &mut self.peers
     }
 
-    pub(crate) fn is_open(&self, id: PeerId) -> bool {
-        self.peers.get(id).is_some_and(Peer::is_open)
+    fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(id).map(|member| &member.peer)
     }
 
     pub(crate) fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.peers.get(id).map(|peer| peer.roam.address())
+        self.peer(id).map(|peer| peer.roam.address())
     }
 
     pub(crate) fn peer_key(&self, id: PeerId) -> Option<PublicKey> {
-        self.peers.get(id).and_then(|peer| peer.live.peer)
+        self.peer(id).and_then(|peer| peer.live.peer)
     }
 
     pub(crate) fn handshake_hash(&self, id: PeerId) -> Option<[u8; 32]> {
-        self.peers.get(id).map(|peer| peer.live.channel.hash)
+        self.peer(id).map(|peer| peer.live.channel.hash)
     }
 
     /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
     pub(crate) fn export_key(&self, id: PeerId, context: &[u8]) -> Option<Secret<32>> {
-        self.peers.get(id).map(|peer| peer.live.export_key(context))
-    }
-
-    pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
-        self.peers.get(id).filter(|peer| !peer.asks()).map(|peer| &*peer.connection)
-    }
-
-    /// The peer may have something to send afterwards.
-    pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
-        self.touch(id);
-        self.peers.get_mut(id).filter(|peer| !peer.asks()).map(|peer| &mut *peer.connection)
-    }
-
-    pub(crate) fn poll_event(&mut self) -> Option<(PeerId, Event)> {
-        while let Some(&id) = self.noted.front() {
-            let notice = self.peers.get_mut(id).and_then(|peer| {
-                let notice = peer.connection.take_notice();
-                peer.is_noted = notice.is_some();
-                notice
-            });
-            if let Some((message, outcome)) = notice {
-                return Some((id, Event::Notice { message, outcome }));
-            }
-            self.noted.pop_front();
-        }
-        self.events.pop_front()
+        self.peer(id).map(|peer| peer.live.export_key(context))
     }
 
     /// Whether so many answers wait that newcomers get none until some have left.
@@ -211,10 +159,6 @@ impl Listener {
         self.gate.stats(&self.half_open)
     }
 
-    pub(crate) fn drops(&self) -> &Drops {
-        &self.drops
-    }
-
     /// Whether newcomers are answered.
     pub(crate) fn set_accepting(&mut self, accepting: bool) {
         self.accepting = accepting;
@@ -223,57 +167,7 @@ impl Listener {
         }
     }
 
-    // ---- queues ----
-
-    fn push_event(&mut self, id: PeerId, event: Event) {
-        if self.events.len() >= MAX_EVENTS {
-            self.events.pop_front();
-        }
-        self.events.push_back((id, event));
-    }
-
-    /// The peer may have something to send at once.
-    fn make_ready(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_ready) {
-            peer.is_ready = true;
-            self.ready.push_back(id);
-        }
-    }
-
-    /// The peer may have something to send when the caller lets partly filled datagrams leave.
-    fn touch(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_touched) {
-            peer.is_touched = true;
-            self.touched.push(id);
-        }
-    }
-
-    /// The peer may have notices.
-    fn note(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.is_noted) {
-            peer.is_noted = true;
-            self.noted.push_back(id);
-        }
-    }
-
-    /// Everybody may be read as much as the configuration says once more.
-    pub(crate) fn begin_round(&mut self) {
-        self.round = self.round.wrapping_add(1);
-    }
-
-    /// Lets partly filled datagrams of everybody who was touched leave.
-    pub(crate) fn flush_all(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for id in touched.drain(..) {
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.is_touched = false;
-            if peer.connection.wants_flush() {
-                peer.connection.flush();
-            }
-            self.make_ready(id);
-        }
-        self.touched = touched;
-    }
+    // ---- what its files share ----
 
     /// Where in a datagram to us the packet begins.
     fn prefix_len(&self) -> usize {

@@ -5,45 +5,27 @@ use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::{Listener, cids::Cid, peer::Peer};
+use super::{Listener, cids::Cid};
 use crate::{
     crypto::OpenKeys,
     error::{CloseReason, Dropped, Violation},
     event::{Event, PeerId},
+    roster::Member,
     sealed::{CODE_REPLACED, messages::PACKET_OVERHEAD, roam::Arrival},
     wire::{frame::CID_LEN, header::WORD_LEN},
 };
 
 impl Listener {
     /// Takes one datagram from outside and changes it in place. Gives the peer for which something may be ready now.
+    /// The caller runs the timers that are due before. PROTOCOL.md, "Simultaneous open", rule 5.
     pub(crate) fn handle_datagram<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
         from: SocketAddr,
         datagram: &mut [u8],
-    ) -> Option<PeerId> {
-        // Due timers run before a datagram is read. PROTOCOL.md, "Simultaneous open", rule 5.
-        self.half_open.handle_timeout(now);
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.handle_timeout(now, rng);
-        }
-        match self.receive(now, rng, from, datagram) {
-            Ok(peer) => peer,
-            Err(dropped) => {
-                self.drops.count(dropped);
-                None
-            }
-        }
-    }
-
-    fn receive<R: TryCryptoRng + ?Sized>(
-        &mut self,
-        now: Instant,
-        rng: &mut R,
-        from: SocketAddr,
-        datagram: &mut [u8],
     ) -> Result<Option<PeerId>, Dropped> {
+        self.half_open.handle_timeout(now);
         // 1. Lengths first, before anything is split off.
         let prefix_len = self.prefix_len();
         let largest = usize::from(self.config.max_datagram_bytes);
@@ -61,7 +43,7 @@ impl Listener {
         let cid: Cid = *cid;
         match self.owners.get(&cid) {
             Some(&id) => {
-                let (number, newest) = self.open(now, id, from, prefix, packet)?;
+                let (number, newest) = self.open(now, id, (from, &cid), prefix, packet)?;
                 // 6. Only now may anything change.
                 let bytes = prefix_len + packet.len();
                 let arrival = Arrival { from, bytes, newest, probing: true };
@@ -80,26 +62,27 @@ impl Listener {
         &mut self,
         now: Instant,
         id: PeerId,
-        from: SocketAddr,
+        (from, cid): (SocketAddr, &Cid),
         prefix: &[u8],
         packet: &mut [u8],
     ) -> Result<(u64, bool), Dropped> {
-        let peer = self.peers.get_mut(id).ok_or(Dropped::Unopened)?;
+        let round = self.peers.round();
+        let member = self.peers.get_mut(id).ok_or(Dropped::Unopened)?;
         // Whoever sends more than its share must not keep the others waiting. PROTOCOL.md, "Server".
-        let (round, reads) = peer.reads;
-        let reads = if round == self.round { reads } else { 0 };
-        if reads >= self.server.reads_per_peer {
+        if member.reads_in(round) >= self.server.reads_per_peer {
             return Err(Dropped::Share);
         }
-        // Strangers who saw an id must not use up the session's failures. PROTOCOL.md, "Limits".
-        if from != peer.roam.address() && !peer.strangers.take(now, 1) {
+        // Strangers who saw an id must not use up the session's failures, nor what the peer's datagrams under its other
+        // ids may use when it has moved. PROTOCOL.md, "Finding the session".
+        let peer = &mut member.peer;
+        if from != peer.roam.address() && !peer.cids.take_stranger(self.gate.nanos(now), cid) {
             return Err(Dropped::Unopened);
         }
-        let keep = Self::keep(&peer.connection);
+        let keep = Self::keep(&member.connection);
         let opened = open_packet(&mut peer.live.channel.open, now, keep, prefix, packet);
         match opened {
             // Only what is authentic counts: strangers cannot use up somebody's share.
-            Ok(_) => peer.reads = (self.round, reads + 1),
+            Ok(_) => member.read_in(round),
             Err(Dropped::Unopened) => {
                 peer.live.failures = peer.live.failures.saturating_add(1);
                 if peer.live.failures >= self.config.aead_failure_limit {
@@ -124,21 +107,22 @@ impl Listener {
     ) {
         let at = self.prefix_len() + WORD_LEN;
         let payload = frames(packet);
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        peer.cids.used(now, cid, Self::keep(&peer.connection));
-        if !peer.is_open() {
+        let Some(member) = self.peers.get_mut(id) else { return };
+        let is_open = member.is_open();
+        let Member { peer, connection, .. } = member;
+        peer.cids.used(now, cid, Self::keep(connection));
+        if !is_open {
             // Only CONFIRM again: whoever has not been let in has nothing else to say.
             return;
         }
-        match peer.connection.receive(now, number, payload, at) {
+        match connection.receive(now, number, payload, at) {
             Ok(received) => {
                 let arrival = Arrival { probing: received.probing, ..arrival };
-                if let Some(from) = peer.roam.heed(now, rng, &arrival, &received, &mut peer.connection) {
-                    self.push_event(id, Event::PathChanged { from, to: arrival.from });
+                if let Some(from) = peer.roam.heed(now, rng, &arrival, &received, connection) {
+                    self.peers.push_event(id, Event::PathChanged { from, to: arrival.from });
                 }
-                self.touch(id);
-                self.note(id);
-                self.make_ready(id);
+                self.peers.touch(id);
+                self.peers.stir(id);
                 if let Some(closing) = received.close {
                     let reason = if closing.code == CODE_REPLACED {
                         CloseReason::Replaced
@@ -153,7 +137,7 @@ impl Listener {
     }
 
     fn violated(&mut self, now: Instant, id: PeerId, violation: Violation) {
-        let over = self.peers.get_mut(id).is_some_and(|peer: &mut Peer| peer.live.violated());
+        let over = self.peers.get_mut(id).is_some_and(|member| member.peer.live.violated());
         if over || violation == Violation::ImpossibleAck {
             self.close_for(now, id, CloseReason::ProtocolViolation);
         }

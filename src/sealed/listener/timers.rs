@@ -5,44 +5,43 @@ use std::time::Instant;
 
 use rand_core::TryCryptoRng;
 
-use super::{Listener, peer::Standing};
-use crate::{error::CloseReason, event::PeerId, sealed::Failure};
-
-/// Peers whose timers one call runs at most; the rest is due at once.
-const MAX_DUE: usize = 4_096;
+use super::{Listener, Peer};
+use crate::{
+    error::CloseReason,
+    event::PeerId,
+    roster::{MAX_DUE, Member},
+    sealed::Failure,
+};
 
 impl Listener {
     /// When `handle_timeout` next has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.half_open.deadline(), self.deadlines.next().map(|(at, _)| at)].into_iter().flatten().min()
+        [self.half_open.deadline(), self.peers.deadline()].into_iter().flatten().min()
     }
 
     /// Runs every timer that is due.
     pub(crate) fn handle_timeout<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) {
         self.half_open.handle_timeout(now);
         for _ in 0..MAX_DUE {
-            let Some((_, index)) = self.deadlines.next().filter(|(at, _)| *at <= now) else { return };
-            let Some(id) = self.peers.at(index) else {
-                self.deadlines.set(index, None);
-                continue;
-            };
+            let Some(id) = self.peers.next_due(now) else { return };
             self.time_peer(now, rng, id);
             self.reschedule(now, id);
         }
     }
 
     fn time_peer<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        if let Standing::Asks { until } | Standing::Ended { until } = peer.standing {
+        let Some(member) = self.peers.get_mut(id) else { return };
+        if let Some(until) = member.stays_until() {
             if until <= now {
                 self.remove(id);
             }
             return;
         }
-        if peer.live.is_idle(now, &peer.connection) {
+        let Member { peer, connection, .. } = member;
+        if peer.live.is_idle(now, connection) {
             return self.end(now, id, CloseReason::TimedOut);
         }
-        let timed = peer.live.handle_timeout(now, &self.config, &mut peer.connection, rng);
+        let timed = peer.live.handle_timeout(now, &self.config, connection, rng);
         while let Some(cid) = peer.cids.take_forgotten(now) {
             self.owners.remove(&cid);
         }
@@ -52,20 +51,18 @@ impl Listener {
             Err(Failure::Room) | Ok(()) => {}
         }
         self.give_cids(now, rng, id);
-        self.note(id);
-        self.make_ready(id);
+        self.peers.stir(id);
     }
 
     /// Writes down when the peer is due next.
     pub(super) fn reschedule(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else { return };
-        let at = match peer.standing {
-            Standing::Asks { until } | Standing::Ended { until } => until,
-            Standing::Open => {
-                let live = peer.live.deadline_on(&peer.roam, &self.config, &peer.connection);
-                peer.cids.deadline().map_or(live, |cids| cids.min(live))
-            }
-        };
-        self.deadlines.set_after(id.index, now, at);
+        self.peers.reschedule(
+            now,
+            id,
+            |Member { peer: Peer { live, roam, cids, .. }, connection, .. }| {
+                let live = live.deadline_on(roam, &self.config, connection);
+                cids.deadline().map_or(live, |cids| cids.min(live))
+            },
+        );
     }
 }

@@ -5,11 +5,12 @@ use std::{net::SocketAddr, time::Instant};
 
 use rand_core::TryCryptoRng;
 
-use super::{Listener, gate::Reply, peer::Peer};
+use super::{Listener, Peer, gate::Reply};
 use crate::{
     crypto::Side,
     error::CloseReason,
     event::PeerId,
+    roster::Member,
     sealed::{Failure, messages},
     wire::envelope::{Body, Kind},
 };
@@ -33,9 +34,7 @@ impl Listener {
         if let Ok(Some(sent)) = self.transmit_handshake(rng, out) {
             return Some(sent);
         }
-        while let Some(id) = self.ready.pop_front() {
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.is_ready = false;
+        while let Some(id) = self.peers.take_ready() {
             match self.transmit_peer(now, rng, id, out) {
                 Ok((0, _)) => self.reschedule(now, id),
                 Ok(sent) => {
@@ -52,9 +51,10 @@ impl Listener {
 
     /// A datagram of this peer leaves. Most have just one to send: they need not be asked again in vain.
     fn sent_one(&mut self, now: Instant, id: PeerId) {
-        let silent = |peer: &mut Peer| peer.roam.is_at_rest() && peer.connection.is_silent();
+        let silent =
+            |member: &mut Member<Peer>| member.peer.roam.is_at_rest() && member.connection.is_silent();
         let silent = self.peers.get_mut(id).is_some_and(silent);
-        if silent { self.reschedule(now, id) } else { self.make_ready(id) }
+        if silent { self.reschedule(now, id) } else { self.peers.make_ready(id) }
     }
 
     /// RESP, at most one for each INIT read, and COOKIE; neither is longer than the datagram that it answers.
@@ -91,10 +91,10 @@ impl Listener {
         id: PeerId,
         out: &mut [u8],
     ) -> Result<(usize, SocketAddr), Failure> {
-        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else {
+        let Some(member) = self.peers.get_mut(id).filter(|member| member.is_open()) else {
             return Ok((0, SocketAddr::from(([0; 4], 0))));
         };
-        let Peer { live, connection, roam, .. } = peer;
+        let Member { peer: Peer { live, roam, .. }, connection, .. } = member;
         live.transmit_on(roam, now, &self.config, connection, rng, out)
     }
 }

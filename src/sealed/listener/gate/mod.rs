@@ -21,10 +21,10 @@ use std::{
 use rand_core::TryCryptoRng;
 
 pub(super) use self::replies::{Replies, Reply};
+pub(super) use self::tokens::{Nanos, SECOND, Tokens, worth};
 use self::{
     cookie::Cookies,
     shares::{Claim, Shares},
-    tokens::{Nanos, SECOND, Tokens, worth},
 };
 pub(crate) use self::{
     cookie::{COOKIE_LEN, CookieSecrets},
@@ -149,7 +149,8 @@ impl Gate {
         })
     }
 
-    fn nanos(&self, now: Instant) -> Nanos {
+    /// Time as the token buckets count it.
+    pub(super) fn nanos(&self, now: Instant) -> Nanos {
         u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(Nanos::MAX)
     }
 

@@ -2,34 +2,34 @@
 //! is nanoseconds since the gate was built. PROTOCOL.md, "Flood defence".
 
 /// Nanoseconds since the gate was built.
-pub(super) type Nanos = u64;
+pub(in crate::sealed::listener) type Nanos = u64;
 
-pub(super) const SECOND: Nanos = 1_000_000_000;
+pub(in crate::sealed::listener) const SECOND: Nanos = 1_000_000_000;
 
 /// What so many tokens are worth at this rate.
-pub(super) fn worth(tokens: u32, per_second: u32) -> Nanos {
+pub(in crate::sealed::listener) fn worth(tokens: u32, per_second: u32) -> Nanos {
     u64::from(tokens).saturating_mul(SECOND) / u64::from(per_second.max(1))
 }
 
 /// Tokens that come back at a fixed rate, which the caller knows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tokens {
+pub(in crate::sealed::listener) struct Tokens {
     full_at: Nanos,
 }
 
 impl Tokens {
     /// How much is taken out at present.
-    pub(super) fn used(self, now: Nanos) -> Nanos {
+    pub(in crate::sealed::listener) fn used(self, now: Nanos) -> Nanos {
         self.full_at.saturating_sub(now)
     }
 
     /// Whether `worth` more may be taken without having more than `most` out.
-    pub(super) fn allows(self, now: Nanos, worth: Nanos, most: Nanos) -> bool {
+    pub(in crate::sealed::listener) fn allows(self, now: Nanos, worth: Nanos, most: Nanos) -> bool {
         self.used(now).saturating_add(worth) <= most
     }
 
     /// Takes `worth` out; what would pass `most` is forgiven.
-    pub(super) fn take(&mut self, now: Nanos, worth: Nanos, most: Nanos) {
+    pub(in crate::sealed::listener) fn take(&mut self, now: Nanos, worth: Nanos, most: Nanos) {
         let used = self.used(now).saturating_add(worth).min(most);
         self.full_at = now.saturating_add(used);
     }
