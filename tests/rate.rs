@@ -192,10 +192,10 @@ fn game_after_a_map(seed: u64, map: usize, later: u64) -> Option<u32> {
 #[test]
 fn a_game_does_not_notice_the_rate_control_after_a_map() {
     // The map ends with a window and a queue of its own, in every phase of the rate control.
-    let waited: Vec<_> = (0..40)
+    let waited: Vec<_> = (0..40_u32)
         .filter_map(|seed| {
-            let (map, later) = ((1 << 19) + seed as usize * 9_001, 1 + seed % 5 * 2);
-            game_after_a_map(seed, map, later).map(|tick| (seed, tick))
+            let (map, later) = ((1 << 19) + seed as usize * 9_001, u64::from(1 + seed % 5 * 2));
+            game_after_a_map(seed.into(), map, later).map(|tick| (seed, tick))
         })
         .collect();
     assert!(waited.is_empty(), "seeds and ticks: {waited:?}");

@@ -35,10 +35,6 @@ const LEAST_GAP: Duration = Duration::from_millis(2);
 /// Where much is lost the first repetition that no acknowledgement called for leaves twice, so far apart.
 const TWIN: Duration = Duration::from_millis(3);
 
-/// Where nothing has been heard for more than a round trip, a datagram is followed by another after so long if the first
-/// repetition in it is a first one: a burst may end at any time.
-const AGAIN: Duration = Duration::from_millis(8);
-
 /// How a message is being repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Repeat {
@@ -230,7 +226,6 @@ impl SendQueue {
     pub(super) fn pack_repeats(&mut self, packet: &mut Packet<'_, '_>) {
         let Some(pace) = self.repeats.pace.filter(|_| packet.packed.frames > 0) else { return };
         let end = packet.written() + if pace.dark { RIDING_BYTES_DARK } else { RIDING_BYTES };
-        let mut again = !pace.answered && !pace.dark;
         for patient in [false, true] {
             let mut at = 0;
             while at < LOOKED_AT {
@@ -261,14 +256,10 @@ impl SendQueue {
                     && pace.patience.is_some()
                     && pace.answered
                     && message.extras.is_none();
-                again &= message.extras.is_none() && repeat.since.is_none();
                 message.repeat = Some(repeat.again(pace.now));
                 self.resent_parts = self.resent_parts.saturating_add(1);
                 turns.remove(at);
                 turns.push_back(Turn { last: pace.now, ..turn });
-                if std::mem::take(&mut again) {
-                    self.set_alarm(pace.now + AGAIN, Alarm::Resend, turn.slot, turn.id);
-                }
                 if twin {
                     self.set_alarm(pace.now + TWIN, Alarm::Resend, turn.slot, turn.id);
                 }
