@@ -203,6 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_came_twice_calls_for_less_haste_than_a_gap() {
+        let hasty_for = |gap: bool| {
+            let (mut acks, start, mut room) = (Acks::default(), origin(), [0; 1_200]);
+            let arrived = |number| Arrived { number, call: Call::Soon, new: true, bytes: 100 };
+            acks.on_packet(start, &arrived(0), 25 * MS);
+            let second = if gap { 2 } else { 1 };
+            acks.on_packet(start, &arrived(second), 25 * MS);
+            acks.on_again(start);
+            let alone = (1..400_u32).take_while(|&after| {
+                acks.write(start, &mut Writer::new(&mut room)).unwrap();
+                let now = start + 10 * MS * after;
+                acks.on_packet(now, &arrived(second + u64::from(after)), 25 * MS);
+                acks.is_due(now, true)
+            });
+            alone.count()
+        };
+        assert_eq!((hasty_for(true), hasty_for(false)), (299, 99));
+    }
+
+    #[test]
     fn pieces_with_parities_are_acknowledged_several_at_a_time_however_they_overtake_each_other() {
         let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
         let mut at_once = Vec::new();
