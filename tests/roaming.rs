@@ -392,3 +392,36 @@ fn a_client_does_not_follow_its_server_wherever_copies_come_from() {
     assert!(client.heard.len() > 190, "{}", client.heard.len());
     assert!(!client.events.iter().any(|event| matches!(event, Event::PathChanged { .. })));
 }
+
+#[test]
+fn a_flood_under_the_id_that_a_player_has_left_does_not_keep_him_from_moving() {
+    let mut scene = Scene::new(40, link(), &ServerConfig::default());
+    scene.host.echoes = true;
+    scene.join(&Config::default());
+    scene.all_join();
+    talk(&mut scene, 0..20);
+    scene.net.record(true);
+    talk(&mut scene, 20..21);
+    let seen = scene.net.captured().into_iter().rfind(|each| each.from == home(0)).unwrap();
+    scene.net.record(false);
+    let mut garbage = seen.bytes.to_vec();
+    garbage[8..].fill(0x55);
+    // Twenty times what strangers may cost, evenly, before and while he moves.
+    let flood = |scene: &mut Scene, milliseconds: u32| {
+        for _ in 0..20 * milliseconds {
+            scene.net.inject(attacker(), port(), &garbage);
+            scene.run(MS / 20);
+        }
+    };
+    flood(&mut scene, 200);
+    // What comes back to a bucket comes with the flood's own beat: he has another.
+    scene.run(MS * 3 / 10);
+    let place: SocketAddr = ([172, 31, 0, 1], 9_000).into();
+    let socket = scene.net.socket(place).connect(port());
+    drop(scene.players[0].endpoint.replace_socket(socket).unwrap());
+    scene.players[0].endpoint.send_payload(Guarantee::Delivery, &21_u32.to_le_bytes()).unwrap();
+    flood(&mut scene, 200);
+    assert_eq!(moves(&scene), [(home(0), place)]);
+    assert_eq!(heard(&scene, 0), (0..22).collect::<Vec<_>>());
+    assert!(scene.host.server.stats().drops.unopened > 7_000);
+}

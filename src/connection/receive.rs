@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, MAX_REPLIES, Reply};
+use super::{Awake, MAX_REPLIES, Reply};
 use crate::{
     delivery::{
         ack::{Arrived, Call},
@@ -44,7 +44,7 @@ pub(crate) struct Closing {
     pub(crate) reference: Option<[u8; 16]>,
 }
 
-impl Connection {
+impl Awake {
     /// Takes the payload of an authenticated packet, which stands at `at` in the datagram buffer.
     ///
     /// # Errors
@@ -78,12 +78,12 @@ impl Connection {
                     // A message's bytes are the last of its frame.
                     let end = payload.len().saturating_sub(frames.remaining());
                     let start = at + end.saturating_sub(message.bytes.len());
-                    self.busy_at = Some(now);
+                    (self.busy_at, self.in_use) = (Some(now), true);
                     messages += 1;
                     self.recv.insert(now, &message, start)?;
                 }
                 Frame::Parity(parity) => {
-                    self.busy_at = Some(now);
+                    (self.busy_at, self.in_use) = (Some(now), true);
                     messages += 1;
                     self.recv.insert_parity(now, &parity)?;
                 }

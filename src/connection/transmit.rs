@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Connection, Reply};
+use super::{Awake, Reply};
 use crate::{
     delivery::{ack::Call, recovery::Content},
     wire::{
@@ -19,7 +19,7 @@ const RANGES_BEFORE_PING: usize = 4;
 /// A packet with less room left than this is full: a larger one would be of use.
 const FULL: usize = 64;
 
-impl Connection {
+impl Awake {
     /// Whether the next call of `transmit` would have nothing to write; then that call is not needed.
     pub(crate) fn is_silent(&mut self) -> bool {
         let waits = self.send.has_unsent()
@@ -80,6 +80,7 @@ impl Connection {
                 self.send.pack(now, &mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
             contents += packed.contents;
             call = call.max(packed.call);
+            self.in_use |= packed.frames > 0;
         }
         // 5. A PING where one was asked for, or where a probe has nothing else to say.
         let ping = (self.ping || self.probes > 0) && call == Call::No;

@@ -1,6 +1,9 @@
 //! What was received: packet numbers as ranges, and when to say so. Knows no contents; bounded to 64 ranges.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::ranges::Ranges;
 use crate::wire::{NoRoom, ack, codec::Writer};
@@ -162,9 +165,65 @@ impl Acks {
         Ok(Some(largest))
     }
 
+    /// Nothing is to be acknowledged, and no haste is called for.
+    pub(crate) fn may_rest(&self, now: Instant) -> bool {
+        self.pending == 0 && !self.expects_loss(now)
+    }
+
+    pub(crate) fn rest(&mut self) -> Kept {
+        let Self {
+            ranges,
+            largest_at: _,
+            pending: _,
+            due: _,
+            urgent: _,
+            news: _,
+            soon: _,
+            bytes: _,
+            trouble_until: _,
+        } = self;
+        if ranges.len() == 1 {
+            if let Some(only) = ranges.pop_first() {
+                return Kept::One(only);
+            }
+        }
+        ranges.shrink();
+        Kept::Many(std::mem::take(ranges))
+    }
+
     /// Gives back memory that an idle session does not need.
     pub(crate) fn shrink(&mut self) {
         self.ranges.shrink();
+    }
+}
+
+/// What is kept at rest: the numbers that may still be named.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// They are all of one range, as without loss.
+    One(Range<u64>),
+    Many(Ranges),
+}
+
+impl Kept {
+    /// The highest number received.
+    pub(crate) fn highest(&self) -> Option<u64> {
+        match self {
+            Self::One(range) => range.end.checked_sub(1),
+            Self::Many(ranges) => ranges.highest(),
+        }
+    }
+
+    pub(crate) fn wake(self) -> Acks {
+        let ranges = match self {
+            Self::One(range) => {
+                let mut ranges = Ranges::new();
+                ranges.insert(range);
+                ranges
+            }
+            Self::Many(ranges) => ranges,
+        };
+        Acks { ranges, ..Acks::default() }
     }
 }
 

@@ -183,15 +183,15 @@ impl Sealed {
             return true;
         }
         let patience = PROBE_WAIT.max(self.connection.pto() * 3);
-        let (first, last) = *live.probe.get_or_insert_with(|| {
+        let (first, last) = **live.probe.get_or_insert_with(|| {
             self.connection.ping(now);
-            (now, now)
+            Box::new((now, now))
         });
         if now.saturating_duration_since(first) >= patience {
             return true;
         }
         if now.saturating_duration_since(last) >= PROBE_EVERY {
-            live.probe = Some((first, now));
+            live.probe = Some(Box::new((first, now)));
             self.connection.ping(now);
         }
         false
@@ -216,7 +216,7 @@ impl Sealed {
         id: [u8; 32],
         candidate: Candidate,
     ) -> Result<(), Failure> {
-        let Answered { response, response_id, stage } = self.local.answer(rng, id, candidate, None)?;
+        let Answered { response, response_id, after } = self.local.answer(rng, candidate, None)?;
         self.half_open.insert(HalfOpen {
             id,
             ephemeral,
@@ -226,7 +226,7 @@ impl Sealed {
             reads: PerSecond::new(FAILING_READS, now),
             reply_due: true,
             source: Source::new(self.paths.as_ref().and_then(|paths| paths.from)),
-            stage,
+            stage: after.stage(id)?,
         });
         Ok(())
     }

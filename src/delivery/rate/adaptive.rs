@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{
     Progress,
     base::{Base, Period, is_hole},
+    fresh::Fresh,
 };
 
 /// What a full packet counts.
@@ -48,9 +49,10 @@ const CLEAN_ROUNDS: u32 = 5;
 const KEPT: u128 = 900;
 
 /// Who fills the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Company {
     /// Nobody, or flows like this one.
+    #[default]
     Polite,
     /// Flows that yield only to loss.
     Greedy {
@@ -69,8 +71,8 @@ struct Look {
     decides: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Adaptive {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Adaptive {
     max: usize,
     window: usize,
     /// What a cut lets fly above the window for a while, so that packets do not stop while the rest drains.
@@ -106,31 +108,19 @@ pub(super) struct Adaptive {
 
 impl Adaptive {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            window: FIRST.min(max),
-            excess: 0,
-            credit: 0,
-            starting: true,
-            limited: false,
-            grown_rounds: 0,
-            base: Base::default(),
-            period: Period::default(),
-            standing: Duration::ZERO,
-            held: Duration::ZERO,
-            noise: Duration::ZERO,
-            cut_at: None,
-            vain_cuts: 0,
-            vain_since: None,
-            queue_before: Duration::ZERO,
-            window_before: 0,
-            company: Company::Polite,
-            wary: false,
-            look: None,
-            next_look: None,
-            tally: (0, 0),
-            heard: None,
-        }
+        Self { max, window: FIRST.min(max), starting: true, ..Self::default() }
+    }
+
+    /// All that is worth keeping over a pause as long as no queue was met.
+    pub(super) fn fresh(&self) -> Option<Fresh> {
+        let &Self { starting, window, grown_rounds, standing, held, noise, .. } = self;
+        let fresh = Fresh::new((window, grown_rounds), [self.base.get(), standing, held, noise]);
+        fresh.filter(|_| starting)
+    }
+
+    pub(super) fn after_rest(max: usize, fresh: Fresh) -> Self {
+        let ((window, grown_rounds), [base, standing, held, noise]) = fresh.apart();
+        Self { window, grown_rounds, base: Base::of(base), standing, held, noise, ..Self::new(max) }
     }
 
     pub(super) fn window(&self) -> usize {

@@ -15,13 +15,19 @@ pub(super) fn is_hole(silence: Duration, smoothed: Duration) -> bool {
     silence > smoothed * 2 + HOLD
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Base {
     spans: [Option<Duration>; SPANS],
     ends: Option<Instant>,
 }
 
 impl Base {
+    /// With what was known before; zero is nothing.
+    pub(super) fn of(known: Duration) -> Self {
+        let newest = Some(known).filter(|known| !known.is_zero());
+        Self { spans: [newest, None, None, None, None, None, None, None], ends: None }
+    }
+
     pub(super) fn note(&mut self, now: Instant, sample: Duration) {
         let ends = *self.ends.get_or_insert(now + SPAN);
         if now >= ends {
@@ -46,7 +52,7 @@ impl Base {
 const SAMPLES: u32 = 2;
 
 /// A stretch of time in which the window stays about the same.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Period {
     least: Option<Duration>,
     samples: u32,

@@ -12,7 +12,10 @@ use std::{
 };
 
 mod loss;
+mod rest;
+mod skipped;
 
+pub(crate) use self::rest::Kept;
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
     ack::Call,
@@ -24,14 +27,14 @@ use super::{
 };
 use crate::{config::Config, error::Violation, stats::Packets};
 
-/// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
-const SKIPS_REMEMBERED: usize = 16;
 /// A lost packet is remembered this long, to notice that it was only late. Longer than its messages wait for that until
 /// their sender is told (`notices`), so that a false word can be counted.
 const LOST_MEMORY: Duration = Duration::from_secs(2);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
+/// The longest time for which a peer holds an acknowledgement back. PROTOCOL.md, "Acknowledgements".
+const ACK_DELAY: Duration = Duration::from_millis(25);
 /// Larger packets may vanish where the path became narrower.
 pub(super) const LARGE: u32 = 1_200;
 
@@ -114,7 +117,7 @@ impl SentPackets {
             last_loss: None,
             path: Path::default(),
             rtt: Rtt::new(config.initial_rtt),
-            ack_delay: Duration::from_millis(25),
+            ack_delay: ACK_DELAY,
             max_pto: config.max_pto,
             news: Progress::default(),
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
@@ -161,20 +164,6 @@ impl SentPackets {
             self.push(now, 0, 0, Call::No);
             self.pop_settled(now);
         }
-    }
-
-    /// Notes that `number` is left out on purpose (PROTOCOL.md, "Blind acknowledgements").
-    pub(crate) fn on_skipped(&mut self, now: Instant, number: u64) {
-        debug_assert_eq!(number, self.next_number());
-        self.push(now, 0, 0, Call::No);
-        if self.skipped.len() == SKIPS_REMEMBERED {
-            self.skipped.pop_front();
-        } else if self.skipped.capacity() < SKIPS_REMEMBERED {
-            // All of it at once: later skips come while the session runs.
-            self.skipped.reserve_exact(SKIPS_REMEMBERED);
-        }
-        self.skipped.push_back(number);
-        self.pop_settled(now);
     }
 
     /// Adds to the contents of the packet that `on_sent` will seal off.
@@ -368,11 +357,6 @@ impl SentPackets {
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> (usize, usize) {
         (self.packets.len(), self.contents.len())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn skipped(&self) -> Vec<u64> {
-        self.skipped.iter().copied().collect()
     }
 
     /// So many packets are lost that the lack of an acknowledgement says little of a packet.

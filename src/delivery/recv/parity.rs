@@ -24,7 +24,7 @@ const REMEMBERED: usize = 16;
 const LATELY: Duration = Duration::from_secs(1);
 
 /// What parities did, over all sessions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parities {
     /// The names (lane and id) of the last messages with parities that became complete.
     names: VecDeque<(u8, u64)>,
