@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Awake;
 use crate::{
-    delivery::{rate::RateControl, recovery::Content, rtt::Rtt},
+    delivery::{ack::Call, rate::RateControl, recovery::Content, rtt::Rtt},
     wire::{
         codec::Writer,
         frame::{self, Frame},
@@ -229,7 +229,7 @@ impl Awake {
         self.sent.align(now, number);
         self.forget_oldest(now);
         self.sent.push_content(Content::Probe { size });
-        self.sent.on_sent(now, written + self.overhead, 1, true);
+        self.sent.on_sent(now, written + self.overhead, 1, Call::Soon);
         self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
         self.mtu.on_probe_sent(now, size);
         self.unanswered.get_or_insert(now);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Awake, MAX_REPLIES, Reply};
 use crate::{
     delivery::{
+        ack::{Arrived, Call},
         recovery::{Content, Fate},
         recv::Answer,
     },
@@ -66,11 +67,11 @@ impl Awake {
         // 3. Frame by frame.
         let mut received = Received { probing: true, ..Received::default() };
         let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
-        let (mut eliciting, mut messages) = (false, 0);
+        let (mut call, mut messages) = (Call::No, 0);
         let mut frames = Frames::new(payload);
         while let Some(frame) = frames.next() {
             let frame = frame.map_err(|_| Violation::Malformed)?;
-            eliciting |= frame.is_ack_eliciting();
+            call = call.max(self.call_of(now, &frame));
             received.probing &= frame.is_probing();
             match frame {
                 Frame::Message(message) => {
@@ -112,14 +113,15 @@ impl Awake {
         if let Some(bound) = now.checked_sub(self.sent.overdue(now)).filter(|_| silent) {
             self.send.hurry_repeats(bound);
         }
-        // 4. Only what was taken is acknowledged. What comes a second time says that acknowledgements are lost.
+        // 4. Only what was taken is acknowledged. What comes a second time may say that acknowledgements are lost.
         let again = self.recv.counters().duplicates.saturating_sub(duplicates);
         if again > 0 {
-            self.acks.expect_loss(now);
+            self.acks.on_again(now);
         }
         let unneeded = self.recv.parity_counts().1.saturating_sub(unneeded);
         let new = messages == 0 || again + unneeded < messages;
-        self.acks.on_packet(now, number, (eliciting, new), self.config.ack_delay);
+        let arrived = Arrived { number, call, new, bytes: payload.len() };
+        self.acks.on_packet(now, &arrived, self.config.ack_delay);
         if received.confirm.is_some() {
             self.acks.hurry(now);
         }
@@ -155,6 +157,21 @@ impl Awake {
     /// Answers a PATH_CHALLENGE that came by the path in use, with the next packet.
     pub(crate) fn answer_challenge(&mut self, data: [u8; 8]) {
         self.reply(Reply::PathResponse(data));
+    }
+
+    /// Which acknowledgement a frame calls for. Parities come behind their pieces: that a lane's messages have some is
+    /// known from those before.
+    fn call_of(&self, now: Instant, frame: &Frame<'_>) -> Call {
+        match frame {
+            frame if !frame.is_ack_eliciting() => Call::No,
+            Frame::Parity(_) => Call::Gathered,
+            Frame::Message(message)
+                if message.is_piece() && self.recv.expects_parities(now, message.lane) =>
+            {
+                Call::Gathered
+            }
+            _ => Call::Soon,
+        }
     }
 
     fn reply(&mut self, reply: Reply) {

@@ -296,7 +296,9 @@ impl Connection {
     /// Makes this end acknowledge a number that never came.
     #[cfg(test)]
     pub(crate) fn invent(&mut self, now: Instant, number: u64) {
-        self.wake().acks.on_packet(now, number, (true, true), Duration::ZERO);
+        use crate::delivery::ack::{Arrived, Call};
+        let arrived = Arrived { number, call: Call::Soon, new: true, bytes: 0 };
+        self.wake().acks.on_packet(now, &arrived, Duration::ZERO);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Awake, Reply};
 use crate::{
-    delivery::recovery::Content,
+    delivery::{ack::Call, recovery::Content},
     wire::{
         codec::Writer,
         frame::{self, Frame},
@@ -73,21 +73,21 @@ impl Awake {
         // 3. Control.
         let (noted, asks) = self.write_control(&mut context, &mut writer);
         contents += noted;
-        let mut eliciting = asks;
+        let mut call = if asks { Call::Soon } else { Call::No };
         // 4. Lost parts, then new messages.
         if open {
             let packed =
                 self.send.pack(now, &mut writer, &mut context, &mut self.sent, (self.capacity, fresh));
             contents += packed.contents;
-            eliciting |= packed.frames > 0;
+            call = call.max(packed.call);
             self.in_use |= packed.frames > 0;
         }
         // 5. A PING where one was asked for, or where a probe has nothing else to say.
-        let ping = (self.ping || self.probes > 0) && !eliciting;
+        let ping = (self.ping || self.probes > 0) && call == Call::No;
         if ping && frame::encode(&Frame::Ping, &mut context, &mut writer).is_ok() {
-            eliciting = true;
+            call = Call::Soon;
         }
-        self.ping &= !eliciting;
+        self.ping &= call == Call::No;
         let written = writer.written();
         if written == 0 {
             self.flush = false;
@@ -96,9 +96,9 @@ impl Awake {
         // 6. Remember what it carried.
         self.probes = self.probes.saturating_sub(1);
         self.full = written + FULL >= self.capacity;
-        self.sent.on_sent(now, written + self.overhead, contents, eliciting);
+        self.sent.on_sent(now, written + self.overhead, contents, call);
         self.rate.on_sent(now, written + self.overhead, self.sent.rtt.smoothed());
-        if eliciting {
+        if call != Call::No {
             self.unanswered.get_or_insert(now);
             self.busy_at = Some(now);
         }

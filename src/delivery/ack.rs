@@ -8,11 +8,41 @@ use std::{
 use super::ranges::Ranges;
 use crate::wire::{NoRoom, ack, codec::Writer};
 
+/// Of pieces with parities so many bytes may arrive before the end of a batch acknowledges them: less than two full
+/// packets, as the sender's window may be no larger.
+const BYTES_BEFORE_ACK: usize = 2_000;
+
 /// Packets that may arrive before an acknowledgement leaves without waiting for the end of the batch.
 const PACKETS_BEFORE_ACK: u32 = 16;
 
 /// After a gap in the numbers every packet is acknowledged at once for so long.
 pub(super) const TROUBLE: Duration = Duration::from_secs(3);
+
+/// After a message that came twice so long: it may have been a copy that says nothing.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// What a packet calls for. PROTOCOL.md, "Acknowledgements".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    /// No acknowledgement.
+    #[default]
+    No,
+    /// One for several: all that calls for it is pieces of messages with parities. They come several at a time and
+    /// overtake each other, and what is missing of them is mostly restored and not sent again.
+    Gathered,
+    Soon,
+}
+
+/// An authenticated packet, as far as its acknowledgement goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) number: u64,
+    pub(crate) call: Call,
+    /// It brought something that had not come before.
+    pub(crate) new: bool,
+    /// Bytes of its frames.
+    pub(crate) bytes: usize,
+}
 
 /// Packet numbers received, newest last, and the state of their acknowledgement. PROTOCOL.md, "Acknowledgements".
 #[derive(Debug, Default)]
@@ -29,43 +59,46 @@ pub(crate) struct Acks {
     urgent: bool,
     /// Among the pending ones is a packet that brought something new.
     news: bool,
+    /// Among the pending ones is a packet whose acknowledgement is not gathered.
+    soon: bool,
+    /// Bytes of the pending ones.
+    bytes: usize,
     /// Until when losses are to be expected.
     trouble_until: Option<Instant>,
 }
 
 impl Acks {
-    /// Notes an authenticated packet. The caller knows that it is no duplicate, and whether it brought anything `new`:
+    /// Notes an authenticated packet. The caller knows that it is no duplicate, and whether it brought anything new:
     /// copies of what is here call for no haste.
-    pub(crate) fn on_packet(
-        &mut self,
-        now: Instant,
-        number: u64,
-        (eliciting, new): (bool, bool),
-        delay: Duration,
-    ) {
+    pub(crate) fn on_packet(&mut self, now: Instant, arrived: &Arrived, delay: Duration) {
+        let Arrived { number, call, new, bytes } = *arrived;
         let largest = self.ranges.highest();
         if largest.is_none_or(|largest| number > largest) {
             self.largest_at = Some(now);
         }
         let in_order = largest.is_none_or(|largest| number == largest + 1);
         if !in_order {
-            self.expect_loss(now);
+            self.trouble_until = Some(now + TROUBLE);
         }
         self.ranges.insert(number..number + 1);
         if self.ranges.len() > ack::MAX_RANGES {
             self.ranges.pop_first();
         }
-        if eliciting {
-            self.pending = self.pending.saturating_add(1);
-            self.urgent |= !in_order;
-            self.news |= new;
-            self.due.get_or_insert(now + delay);
+        if call == Call::No {
+            return;
         }
+        let soon = call == Call::Soon;
+        self.pending = self.pending.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.urgent |= soon && !in_order;
+        self.soon |= soon;
+        self.news |= new;
+        self.due.get_or_insert(now + delay);
     }
 
-    /// Single acknowledgements may be lost from now on, so there will be more of them.
-    pub(crate) fn expect_loss(&mut self, now: Instant) {
-        self.trouble_until = Some(now + TROUBLE);
+    /// A message came twice: single acknowledgements may be lost, so for a while there will be more of them.
+    pub(crate) fn on_again(&mut self, now: Instant) {
+        self.trouble_until = self.trouble_until.max(Some(now + DOUBT));
     }
 
     /// Forgets what lies at or below `number`: the peer has seen it acknowledged.
@@ -83,7 +116,13 @@ impl Acks {
         self.pending > 0
             && (self.pending >= PACKETS_BEFORE_ACK
                 || self.due.is_some_and(|due| due <= now)
-                || (flush && (self.urgent || self.pending >= 2 || (self.news && self.expects_loss(now)))))
+                || (flush && self.ends_batch(now)))
+    }
+
+    /// Whether an acknowledgement should leave at the end of a batch.
+    fn ends_batch(&self, now: Instant) -> bool {
+        let soon = self.soon && (self.pending >= 2 || (self.news && self.expects_loss(now)));
+        self.urgent || soon || self.bytes >= BYTES_BEFORE_ACK
     }
 
     fn expects_loss(&self, now: Instant) -> bool {
@@ -121,6 +160,8 @@ impl Acks {
         self.due = None;
         self.urgent = false;
         self.news = false;
+        self.soon = false;
+        self.bytes = 0;
         Ok(Some(largest))
     }
 
@@ -130,7 +171,17 @@ impl Acks {
     }
 
     pub(crate) fn rest(&mut self) -> Kept {
-        let Self { ranges, largest_at: _, pending: _, due: _, urgent: _, news: _, trouble_until: _ } = self;
+        let Self {
+            ranges,
+            largest_at: _,
+            pending: _,
+            due: _,
+            urgent: _,
+            news: _,
+            soon: _,
+            bytes: _,
+            trouble_until: _,
+        } = self;
         if ranges.len() == 1 {
             if let Some(only) = ranges.pop_first() {
                 return Kept::One(only);
@@ -192,7 +243,8 @@ mod tests {
         let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
         let mut at_once = Vec::new();
         for &number in numbers {
-            acks.on_packet(now, number, (true, true), 25 * MS);
+            let arrived = Arrived { number, call: Call::Soon, new: true, bytes: 100 };
+            acks.on_packet(now, &arrived, 25 * MS);
             if acks.is_due(now, true) {
                 acks.write(now, &mut Writer::new(&mut room)).unwrap();
                 at_once.push(number);
@@ -207,6 +259,46 @@ mod tests {
         assert_eq!(acknowledged(&[0, 1, 2, 3, 4, 5]), [1, 3, 5]);
         assert_eq!(acknowledged(&[0, 1, 2, 4, 5, 6, 7]), [1, 4, 5, 6, 7]);
         assert_eq!(acknowledged(&[0, 1, 2, 4, 3, 5, 6]), [1, 4, 3, 5, 6]);
+    }
+
+    #[test]
+    fn a_message_that_came_twice_calls_for_less_haste_than_a_gap() {
+        let hasty_for = |gap: bool| {
+            let (mut acks, start, mut room) = (Acks::default(), origin(), [0; 1_200]);
+            let arrived = |number| Arrived { number, call: Call::Soon, new: true, bytes: 100 };
+            acks.on_packet(start, &arrived(0), 25 * MS);
+            let second = if gap { 2 } else { 1 };
+            acks.on_packet(start, &arrived(second), 25 * MS);
+            acks.on_again(start);
+            let alone = (1..400_u32).take_while(|&after| {
+                acks.write(start, &mut Writer::new(&mut room)).unwrap();
+                let now = start + 10 * MS * after;
+                acks.on_packet(now, &arrived(second + u64::from(after)), 25 * MS);
+                acks.is_due(now, true)
+            });
+            alone.count()
+        };
+        assert_eq!((hasty_for(true), hasty_for(false)), (299, 99));
+    }
+
+    #[test]
+    fn pieces_with_parities_are_acknowledged_several_at_a_time_however_they_overtake_each_other() {
+        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let mut at_once = Vec::new();
+        for number in [0, 2, 1, 4, 5, 3, 7, 8] {
+            let arrived = Arrived { number, call: Call::Gathered, new: true, bytes: 800 };
+            acks.on_packet(now, &arrived, 25 * MS);
+            if acks.is_due(now, true) {
+                acks.write(now, &mut Writer::new(&mut room)).unwrap();
+                at_once.push(number);
+            }
+            now += MS;
+        }
+        assert_eq!(at_once, [1, 3]);
+        // What is left waits no longer than anything else, and not for what is worth sending again.
+        assert_eq!(acks.deadline(), Some(now - 2 * MS + 25 * MS));
+        acks.on_packet(now, &Arrived { number: 9, call: Call::Soon, new: true, bytes: 100 }, 25 * MS);
+        assert!(acks.is_due(now, true));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::{ops::Range, time::Instant};
 
+use super::ack::Call;
+
 /// Something that a packet carried and that must be known to have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -59,10 +61,15 @@ pub(super) struct Packet {
     pub(super) contents_at: u64,
     pub(super) contents: u32,
     pub(super) state: State,
-    pub(super) eliciting: bool,
+    /// What it called for.
+    pub(super) call: Call,
 }
 
 impl Packet {
+    pub(super) fn eliciting(&self) -> bool {
+        self.call != Call::No
+    }
+
     /// Where its contents stand in a deque whose front has position `first`.
     pub(super) fn contents(&self, first: u64) -> Range<usize> {
         let start = usize::try_from(self.contents_at.saturating_sub(first)).unwrap_or(usize::MAX);

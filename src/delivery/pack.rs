@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{
     Guarantee,
+    ack::Call,
     outgoing::{Outgoing, charge},
     parity::Cut,
     recovery::{Content, SentPackets},
@@ -25,6 +26,8 @@ pub(crate) struct Packed {
     pub(crate) frames: u32,
     /// How many contents were pushed.
     pub(crate) contents: u32,
+    /// What the frames call for.
+    pub(crate) call: Call,
     parities: u32,
 }
 
@@ -188,6 +191,7 @@ impl Packet<'_, '_> {
         let at = self.writer.written().saturating_sub(cut.size as usize);
         pieces.for_each(|(from, to)| self.writer.mix(at, message.bytes.get(from..to).unwrap_or_default()));
         self.packed.frames += 1;
+        self.packed.call = self.packed.call.max(Call::Gathered);
         self.packed.parities += 1;
         if message.is_followed(false) {
             let offset = u32::try_from(cut.place(first).start).ok()?;
@@ -205,6 +209,7 @@ impl Packet<'_, '_> {
         }
         self.sent.push_content(content);
         self.packed.frames += 1;
+        self.packed.call = Call::Soon;
         self.packed.contents += 1;
         true
     }
@@ -257,8 +262,12 @@ impl Packet<'_, '_> {
     /// Writes the frame that carries `from..to` of the message, if it has room.
     #[inline]
     fn put_range(&mut self, slot: u32, message: &mut Outgoing, from: usize, to: usize) -> Option<(u32, u32)> {
-        message::encode(&frame(message, from, to, self.now)?, self.context, self.writer).ok()?;
+        let frame = frame(message, from, to, self.now)?;
+        message::encode(&frame, self.context, self.writer).ok()?;
         self.packed.frames += 1;
+        let gathered = frame.is_piece() && message.cut().is_some();
+        let call = if gathered { Call::Gathered } else { Call::Soon };
+        self.packed.call = self.packed.call.max(call);
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
         let whole = from == 0 && to as usize == message.bytes.len();
         if message.is_followed(whole) {

@@ -79,6 +79,11 @@ const EXTRA_ID: u8 = 0b01;
 const EXTRA_LIFE: u8 = 0b10;
 
 impl MessageFrame<'_> {
+    /// A piece of a `None` or `Order`, which may have parities and is sent again at most as long as that is of use.
+    pub(crate) fn is_piece(&self) -> bool {
+        self.part != Part::Whole && !matches!(self.numbers, Numbers::Delivery { .. })
+    }
+
     /// Whether the frame has an encoding at all: what [`decode`] would refuse, the encoder does not write.
     #[inline]
     fn is_valid(&self) -> bool {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Carrier, Content, Fate, SentPackets, State};
-use crate::delivery::ack::TROUBLE;
+use crate::delivery::ack::{Call, TROUBLE};
 
 /// Nothing is heard for so long (and three probe timeouts): then a small datagram follows so long after each that
 /// carries messages.
@@ -71,6 +71,7 @@ impl SentPackets {
         self.counted.lost += 1;
         self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
         self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
+        self.soon_in_flight = self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
         let contents = packet.contents(self.contents_first);
         self.contents.range(contents).for_each(|&content| settle(content, fate, carrier));
         true
@@ -151,9 +152,10 @@ impl SentPackets {
         let waiting = self.eliciting_in_flight > 0 || self.owed;
         let last = self.last_eliciting.filter(|_| waiting)?;
         let pto = self.pto();
-        // Where packets are lost the peer acknowledges each at once: the end of a burst need not wait for more. On a short
-        // path that would win nothing, and a peer that is held up would seem to lose packets.
-        let hasty = self.probes == 0 && self.expects_haste(last);
+        // Where packets are lost the peer acknowledges each at once, but for those that it gathers: the end of a burst need
+        // not wait for more. On a short path that would win nothing, and a peer that is held up would seem to lose packets.
+        let soon = self.soon_in_flight > 0 || self.owed;
+        let hasty = soon && self.probes == 0 && self.expects_haste(last);
         let wait =
             if hasty { pto.saturating_sub(self.ack_delay).max(pto.min(self.ack_delay * 2)) } else { pto };
         Some(last + wait)

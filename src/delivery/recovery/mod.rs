@@ -18,6 +18,7 @@ mod skipped;
 pub(crate) use self::rest::Kept;
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
+    ack::Call,
     content::{Packet, State},
     on_demand::OnDemand,
     path::Path,
@@ -63,6 +64,8 @@ pub(crate) struct SentPackets {
     /// Messages wait for news although nothing of them counts as on its way.
     pub(crate) owed: bool,
     eliciting_in_flight: usize,
+    /// Those among them whose acknowledgement is not gathered with others.
+    soon_in_flight: usize,
     last_eliciting: Option<Instant>,
     loss_at: Option<Instant>,
     probes: u32,
@@ -102,6 +105,7 @@ impl SentPackets {
             flight_bytes: 0,
             owed: false,
             eliciting_in_flight: 0,
+            soon_in_flight: 0,
             last_eliciting: None,
             loss_at: None,
             probes: 0,
@@ -157,7 +161,7 @@ impl SentPackets {
     /// Numbers below `number` were used for packets that nobody needs to hear of.
     pub(crate) fn align(&mut self, now: Instant, number: u64) {
         while self.next_number() < number {
-            self.push(now, 0, 0, false);
+            self.push(now, 0, 0, Call::No);
             self.pop_settled(now);
         }
     }
@@ -168,11 +172,12 @@ impl SentPackets {
     }
 
     /// Notes a packet of `bytes` bytes whose last `contents` pushed contents are its own.
-    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize, contents: u32, eliciting: bool) {
+    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize, contents: u32, call: Call) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if eliciting {
+        if call != Call::No {
             self.flight_bytes += bytes as usize;
             self.eliciting_in_flight += 1;
+            self.soon_in_flight += usize::from(call == Call::Soon);
             self.counted.sent += 1;
             self.last_eliciting = Some(now);
             self.waiting.get_or_insert(now);
@@ -180,15 +185,15 @@ impl SentPackets {
         if contents > 0 && self.is_dark(now) && self.echo_at.is_none() {
             self.echo_at = Some(now + loss::ECHO);
         }
-        self.push(now, bytes, contents, eliciting);
+        self.push(now, bytes, contents, call);
         self.pop_settled(now);
     }
 
-    fn push(&mut self, now: Instant, bytes: u32, contents: u32, eliciting: bool) {
-        let state = if eliciting { State::Flying } else { State::Settled };
+    fn push(&mut self, now: Instant, bytes: u32, contents: u32, call: Call) {
+        let state = if call == Call::No { State::Settled } else { State::Flying };
         let end = self.contents_first + self.contents.len() as u64;
         let contents_at = end.saturating_sub(u64::from(contents));
-        self.packets.push_back(Packet { sent: now, bytes, contents_at, contents, state, eliciting });
+        self.packets.push_back(Packet { sent: now, bytes, contents_at, contents, state, call });
     }
 
     /// Digests an ACK frame; tells `settle` the fate of each content. Returns whether anything new was acknowledged.
@@ -273,8 +278,8 @@ impl SentPackets {
             let (was, carrier) = (packet.state, packet.carrier());
             packet.state = State::Settled;
             // What was acknowledged before has nothing to tell again, however often the peer repeats it.
-            let known = packet.eliciting && was == State::Settled;
-            if known || (!packet.eliciting && packet.contents == 0) {
+            let known = packet.eliciting() && was == State::Settled;
+            if known || (!packet.eliciting() && packet.contents == 0) {
                 continue;
             }
             for &content in self.contents.range(contents) {
@@ -299,6 +304,8 @@ impl SentPackets {
                 self.news.large_acked |= packet.bytes > LARGE;
                 self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
                 self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
+                self.soon_in_flight =
+                    self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
                 told.sample = told.sample.max(Some((lowest + offset as u64, packet.sent)));
             }
         }

@@ -42,6 +42,7 @@ impl SentPackets {
             flight_bytes: _,
             owed: _,
             eliciting_in_flight: _,
+            soon_in_flight: _,
             last_eliciting: _,
             loss_at: _,
             probes: _,

@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::SentPackets;
+use crate::delivery::ack::Call;
 
 /// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
 const SKIPS_REMEMBERED: usize = 16;
@@ -35,7 +36,7 @@ impl SentPackets {
     /// Notes that `number` is left out on purpose (PROTOCOL.md, "Blind acknowledgements").
     pub(crate) fn on_skipped(&mut self, now: Instant, number: u64) {
         debug_assert_eq!(number, self.next_number());
-        self.push(now, 0, 0, false);
+        self.push(now, 0, 0, Call::No);
         self.remember_skips(&[number]);
         self.pop_settled(now);
     }
