@@ -235,7 +235,7 @@ impl PacketPair {
         let end = |side| {
             let split =
                 Split { i2r: Secret::take(&mut [1; 32]), r2i: Secret::take(&mut [2; 32]), hash: [3; 32] };
-            Self { channel: Channel::derive(split, side), now }
+            Self { channel: Channel::derive(&split, side), now }
         };
         (end(Side::Initiator), end(Side::Responder))
     }

@@ -13,7 +13,7 @@ pub(crate) enum Seen {
 }
 
 /// A window over the last `(WORDS - 1) * 64` numbers. One word is always being refilled, so moving clears whole words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window<const WORDS: usize> {
     words: [u64; WORDS],
     /// One more than the highest number accepted; 0 before the first.
@@ -35,6 +35,11 @@ impl<const WORDS: usize> Window<WORDS> {
 
     pub(crate) const fn new() -> Self {
         Self { words: [0; WORDS], next: 0 }
+    }
+
+    /// As if every number had been accepted.
+    pub(crate) const fn full() -> Self {
+        Self { words: [u64::MAX; WORDS], next: MAX_NUMBER + 1 }
     }
 
     /// The highest number accepted.
@@ -175,6 +180,14 @@ mod tests {
             (MAX_NUMBER, DUPLICATE),
             (MAX_NUMBER - 1, Ok(())),
         ]);
+    }
+
+    #[test]
+    fn a_full_window_accepts_nothing() {
+        let mut window = Window1024::full();
+        for number in (0..3_000).chain(MAX_NUMBER - 3_000..=MAX_NUMBER + 3) {
+            assert!(window.check_and_set(number).is_err(), "{number}");
+        }
     }
 
     #[test]

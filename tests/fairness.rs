@@ -6,8 +6,11 @@ mod host;
 
 use std::time::Duration;
 
-use host::Scene;
-use sealgram::{Config, Guarantee, Rate, SendError, ServerConfig, sim::Link};
+use host::{Kind, Scene};
+use sealgram::{
+    Config, Guarantee, Listener, Plain, PlainListener, Rate, Sealed, SendError, ServerConfig, ServerSession,
+    Session, sim::Link,
+};
 
 fn link() -> Link {
     let mut link = Link::default();
@@ -21,7 +24,7 @@ fn words(round: u32, player: usize) -> Vec<u8> {
 }
 
 /// Lets the players run for a while and the server not at all.
-fn players_only(scene: &mut Scene, time: Duration) {
+fn players_only<L: ServerSession, S: Session>(scene: &mut Scene<L, S>, time: Duration) {
     let end = scene.net.now() + time;
     while scene.net.now() < end {
         for player in &mut scene.players {
@@ -31,17 +34,19 @@ fn players_only(scene: &mut Scene, time: Duration) {
     }
 }
 
-#[test]
-fn who_sends_a_hundred_times_its_share_keeps_nobody_waiting() {
+fn who_sends_too_much_keeps_nobody_waiting<L: ServerSession, S: Session>()
+where
+    Scene<L, S>: Kind,
+{
     let mut config = ServerConfig::default();
     (config.reads_per_call, config.reads_per_peer) = (64, 16);
-    let mut scene = Scene::new(1, link(), &config);
+    let mut scene = Scene::<L, S>::of(1, link(), &config);
     let mut greedy = Config::default();
     greedy.rate = Rate::Off;
     greedy.flight_bytes = 1 << 20;
-    scene.join(&greedy);
+    scene.player(&greedy);
     for _ in 0..9 {
-        scene.join(&Config::default());
+        scene.player(&Config::default());
     }
     scene.all_join();
     scene.run(Duration::from_millis(500));
@@ -67,6 +72,16 @@ fn who_sends_a_hundred_times_its_share_keeps_nobody_waiting() {
     }
     let drops = scene.host.server.stats().drops;
     assert!(drops.share > 1_000, "{drops:?}");
+}
+
+#[test]
+fn who_sends_a_hundred_times_its_share_keeps_nobody_waiting() {
+    who_sends_too_much_keeps_nobody_waiting::<Listener, Sealed>();
+}
+
+#[test]
+fn nor_does_it_at_a_plain_server() {
+    who_sends_too_much_keeps_nobody_waiting::<PlainListener, Plain>();
 }
 
 #[test]

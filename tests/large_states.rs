@@ -117,8 +117,7 @@ fn print(name: &str, row: &Row, bare: u64) {
 /// 4,000 bytes as `Order` at 20 Hz, the row that parity is for.
 #[test]
 fn a_state_in_several_datagrams_survives_the_loss_of_one() {
-    for (overtake, most) in [(false, 1.25), (true, 1.27)] {
-        // Where datagrams overtake each other, the receiver acknowledges each at once, so that the way back costs more.
+    for overtake in [false, true] {
         let over = |loss| {
             let mut link = link(loss);
             link.overtake = overtake;
@@ -132,7 +131,7 @@ fn a_state_in_several_datagrams_survives_the_loss_of_one() {
         print("parity, 2 % lost", &with, bare);
         let ratio = with.wire_bytes as f64 / bare as f64;
         assert!(with.in_time >= 0.99, "{with:?}");
-        assert!(ratio <= most, "{ratio}");
+        assert!(ratio <= 1.25, "{ratio}");
         assert!(without.in_time < 0.95, "{without:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! A plain server with its players, whole endpoints on both sides, in a simulated network; and how servers of either
-//! kind go out of service.
+//! A plain server with its players, whole endpoints on both sides, in a simulated network. What it shares with a sealed
+//! one is in `both_servers.rs`.
 
 mod common;
 #[path = "common/server.rs"]
@@ -7,10 +7,9 @@ mod host;
 
 use std::time::Duration;
 
-use host::{PlainScene, Scene, home, port};
+use host::{PlainScene, home, port};
 use sealgram::{
-    CloseReason, Config, Event, Guarantee, Listener, PlainListener, Sealed, Server, ServerConfig,
-    ServerSession, Session, StartError,
+    CloseReason, Config, Event, Guarantee, PlainListener, Server, ServerConfig, StartError,
     sim::{Jitter, Link, Net},
 };
 
@@ -78,105 +77,6 @@ fn every_promise_is_kept_to_every_player_over_a_bad_network() {
         }
         assert_eq!(scene.host.counts(), (8, 0), "one session each, whatever came twice or late, seed {seed}");
     }
-}
-
-#[test]
-fn nothing_is_said_to_a_player_before_the_application_says_yes() {
-    let mut scene = PlainScene::plain(3, link(), &ServerConfig::default());
-    scene.host.admits = false;
-    scene.dial(&Config::default());
-    scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"let me in").unwrap();
-    assert!(scene.run_until(Duration::from_secs(1), |scene| !scene.host.events.is_empty()));
-    let (id, event) = scene.host.events[0].clone();
-    assert_eq!(event, Event::Join { key: None, ticket: sealgram::ShownTicket::default(), address: home(0) });
-    scene.run(Duration::from_secs(1));
-    assert!(!scene.players[0].endpoint.is_connected());
-    assert!(scene.host.server.peer(id).is_none(), "whoever asks is no peer yet");
-    assert_eq!(scene.host.events.len(), 1, "asked once, however often it confirmed");
-    assert!(scene.host.server.accept(id));
-    assert!(!scene.host.server.accept(id), "once");
-    assert!(scene.run_until(Duration::from_secs(1), |scene| !scene.host.heard.is_empty()));
-    assert_eq!(scene.host.heard[0].2, b"let me in");
-}
-
-#[test]
-fn a_player_who_is_turned_away_learns_the_reason_and_nothing_else() {
-    let mut scene = PlainScene::plain(4, link(), &ServerConfig::default());
-    scene.host.admits = false;
-    scene.dial(&Config::default());
-    assert!(scene.run_until(Duration::from_secs(1), |scene| !scene.host.events.is_empty()));
-    let (id, _) = scene.host.events[0];
-    assert!(scene.host.server.kick(id, 77, b"full"));
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.players[0].closed.is_some()));
-    scene.run(Duration::from_secs(1));
-    assert_eq!(scene.players[0].closed, Some(CloseReason::ClosedByPeer { code: 77 }));
-    assert!(matches!(scene.players[0].events[..], [Event::Closed { .. }]), "{:?}", scene.players[0].events);
-    assert_eq!((scene.host.server.len(), scene.host.events.len()), (0, 1));
-}
-
-#[test]
-fn an_application_that_does_not_answer_forgets_who_asked() {
-    let mut scene = PlainScene::plain(5, link(), &ServerConfig::default());
-    scene.host.admits = false;
-    scene.dial(&Config::default());
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.len() == 1));
-    assert!(scene.run_until(Duration::from_secs(4), |scene| scene.host.server.is_empty()));
-    let (id, _) = scene.host.events[0];
-    assert!(!scene.host.server.accept(id));
-}
-
-#[test]
-fn who_leaves_says_so_and_what_he_said_before_is_heard_first() {
-    let mut scene = PlainScene::plain(6, link(), &ServerConfig::default());
-    scene.dial(&Config::default());
-    scene.all_join();
-    scene.run(Duration::from_millis(100));
-    scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"good game").unwrap();
-    scene.players[0].endpoint.flush().unwrap();
-    scene.players[0].endpoint.close(5, b"bye");
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.is_empty()));
-    assert_eq!(scene.host.heard[0].2, b"good game");
-    let (_, last) = scene.host.events.last().unwrap();
-    assert!(matches!(last, Event::Closed { reason: CloseReason::ClosedByPeer { code: 5 }, .. }));
-}
-
-#[test]
-fn a_kick_ends_the_session_at_both_ends() {
-    let mut scene = PlainScene::plain(7, link(), &ServerConfig::default());
-    scene.dial(&Config::default());
-    scene.all_join();
-    let id = scene.host.server.peers().next().unwrap();
-    scene.host.server.peer(id).unwrap().send_payload(Guarantee::Delivery, b"never").unwrap();
-    assert!(scene.host.server.kick(id, 9, b"cheating"));
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.players[0].closed.is_some()));
-    assert_eq!(scene.players[0].closed, Some(CloseReason::ClosedByPeer { code: 9 }));
-    let (_, last) = scene.host.events.last().unwrap();
-    let Event::Closed { reason: CloseReason::ClosedHere, undelivered } = last else { panic!("{last:?}") };
-    assert_eq!(undelivered.len(), 1);
-}
-
-#[test]
-fn a_silent_player_times_out_alone() {
-    let mut config = ServerConfig::default();
-    config.session.idle_timeout = Duration::from_secs(5);
-    let mut scene = PlainScene::plain(9, link(), &config);
-    scene.dial(&Config::default());
-    scene.dial(&Config::default());
-    scene.all_join();
-    scene.net.block(home(1), port());
-    scene.run(Duration::from_secs(8));
-    assert_eq!(scene.host.server.len(), 1);
-    assert!(scene.players[0].endpoint.is_connected());
-    assert_eq!(scene.host.counts(), (2, 1));
-}
-
-#[test]
-fn idle_players_stay() {
-    let mut scene = PlainScene::plain(10, link(), &ServerConfig::default());
-    scene.dial(&Config::default());
-    scene.all_join();
-    scene.run(Duration::from_secs(120));
-    assert_eq!(scene.host.counts(), (1, 0));
 }
 
 #[test]
@@ -286,81 +186,6 @@ fn a_plain_server_has_no_route_and_no_workers() {
     config.worker = Some(sealgram::Worker { index: 0, count: 2 });
     let server = Server::plain(Net::seed(1).socket(port()), config);
     assert!(matches!(server, Err(StartError::Config(error)) if error.field == "worker"));
-}
-
-// ---- out of service, sealed and plain ----
-
-fn drained_after_what_was_queued<L: ServerSession, S: Session>(mut scene: Scene<L, S>) {
-    scene.all_join();
-    scene.run(Duration::from_millis(200));
-    let large: Vec<_> = (0..40_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-    let ids: Vec<_> = scene.host.server.peers().collect();
-    for id in &ids {
-        scene.host.server.peer(*id).unwrap().send_payload(Guarantee::Delivery, &large).unwrap();
-    }
-    // One player is cut off: the others do not wait for him, and he is given up in the end.
-    scene.net.block(port(), home(0));
-    scene.players[1].endpoint.send_payload(Guarantee::Delivery, b"last words").unwrap();
-    scene.host.server.drain(12, b"maintenance", Duration::from_secs(3));
-    let told = |scene: &mut Scene<L, S>| scene.players[1..].iter().all(|player| player.closed.is_some());
-    assert!(scene.run_until(Duration::from_secs(2), told));
-    for player in &scene.players[1..] {
-        assert_eq!(player.closed, Some(CloseReason::ClosedByPeer { code: 12 }));
-        assert_eq!(player.heard, [(Guarantee::Delivery, large.clone())], "what was queued arrived first");
-        let Some(Event::Closed { undelivered, .. }) = player.events.last() else { panic!() };
-        assert!(undelivered.is_empty(), "what was heard was acknowledged");
-    }
-    assert_eq!(scene.host.heard.len(), 1);
-    assert_eq!(scene.host.server.len(), 1);
-    assert!(scene.run_until(Duration::from_secs(3), |scene| scene.host.server.is_empty()));
-    scene.run(Duration::from_millis(10));
-    let ends: Vec<_> = scene
-        .host
-        .events
-        .iter()
-        .filter_map(|(_, event)| match event {
-            Event::Closed { reason, undelivered } => Some((*reason, undelivered.len())),
-            _ => None,
-        })
-        .collect();
-    let here = CloseReason::ClosedHere;
-    assert_eq!(ends, [(here, 0), (here, 0), (here, 0), (here, 1)], "and it says what did not arrive");
-}
-
-#[test]
-fn a_drained_server_lets_everything_arrive_that_is_queued() {
-    let mut scene = Scene::<Listener, Sealed>::new(20, link(), &ServerConfig::default());
-    let mut plain = PlainScene::plain(21, link(), &ServerConfig::default());
-    for _ in 0..4 {
-        scene.join(&Config::default());
-        plain.dial(&Config::default());
-    }
-    drained_after_what_was_queued(scene);
-    drained_after_what_was_queued(plain);
-}
-
-#[test]
-fn a_draining_server_turns_newcomers_away_until_the_drain_is_called_off() {
-    let mut scene = PlainScene::plain(22, link(), &ServerConfig::default());
-    scene.dial(&Config::default());
-    scene.all_join();
-    scene.host.admits = false;
-    scene.dial(&Config::default());
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.len() == 2));
-    scene.net.block(port(), home(0));
-    let id = scene.host.server.peers().next().unwrap();
-    scene.host.server.peer(id).unwrap().send_payload(Guarantee::Delivery, b"kept").unwrap();
-    scene.host.server.drain(3, b"", Duration::from_secs(5));
-    scene.dial(&Config::default());
-    scene.run(Duration::from_millis(300));
-    assert_eq!(scene.players[1].closed, Some(CloseReason::ClosedByPeer { code: 3 }), "who asked is told");
-    assert_eq!(scene.host.server.len(), 1, "who dials is not answered");
-    scene.net.unblock(port(), home(0));
-    scene.host.admits = true;
-    scene.host.server.set_accepting(true);
-    scene.run(Duration::from_secs(10));
-    assert!(scene.players[0].endpoint.is_connected() && scene.players[2].endpoint.is_connected());
-    assert_eq!(scene.players[0].heard.len(), 1);
 }
 
 #[allow(dead_code, reason = "says that both kinds are named in public")]

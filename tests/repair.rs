@@ -68,14 +68,38 @@ fn redundancy_asked_for_keeps_its_promise() {
     }
 }
 
+/// The number in the middle.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let middle = numbers.len() / 2;
+    (numbers[(numbers.len() - 1) / 2] + numbers[middle]) / 2.0
+}
+
 #[test]
-fn bursts_of_whole_ticks_cost_little_more_than_they_last() {
-    // The last two depend on few long bursts: they are measured by what the path itself allows.
-    for (loss, ticks, most) in [(0.05, 3.0, 110.0), (0.1, 3.0, 150.0), (0.05, 8.0, 0.0), (0.1, 8.0, 0.0)] {
-        let flow = Flow::slots(2, loss, ticks, 36_000);
+fn bursts_of_three_ticks_cost_little_more_than_they_last() {
+    // Who repeats all that is lost from the first tick after a round trip on, the fourth, has 109 and 141 ms in the middle
+    // of these seeds (`floor`), and single seeds differ by 5 %. Measured: 110.6 and 143.
+    for (loss, most, most_of_two) in [(0.05, 111.0, 110.0), (0.1, 150.0, 150.0)] {
+        let play_one = |seed| {
+            let most = if seed == 2 { most_of_two } else { most * 1.1 };
+            let name = format!("{loss} in 3 ticks, seed {seed}");
+            row(&name, &Flow::slots(seed, loss, 3.0, 36_000), most, 3.3).percentile(0.99)
+        };
+        let p99 = median((1..=10).map(play_one).collect());
+        println!("{loss} in 3 ticks: p99 {p99:.1} ms in the middle");
+        assert!(p99 <= most, "loss {loss}: {p99} ms");
+    }
+}
+
+#[test]
+fn bursts_of_eight_ticks_cost_little_more_than_they_last() {
+    // A burst of 8 ticks on average goes on after k with (7/8)^k. Of messages of which 5 % are lost at first,
+    // 5 % x (7/8)^k = 1 % still are after k = 12 ticks: 200 ms, and 25 on the way, before anybody's 99th percentile. So each
+    // flow is measured by what its own path allows.
+    for loss in [0.05, 0.1] {
+        let flow = Flow::slots(2, loss, 8.0, 36_000);
         let allowed = physics(&flow);
-        let most = if most > 0.0 { most } else { allowed * 1.2 + 10.0 };
-        row(&format!("{loss} in {ticks} ticks, {allowed:.0}"), &flow, most, 3.3);
+        row(&format!("{loss} in 8 ticks, {allowed:.0}"), &flow, allowed * 1.2 + 10.0, 3.3);
     }
 }
 

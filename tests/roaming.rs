@@ -113,6 +113,29 @@ fn a_path_is_changed_within_two_round_trips_and_at_once_if_both_ends_talk() {
 }
 
 #[test]
+fn a_player_who_moves_to_a_far_slower_network_is_followed() {
+    for one_way in [75, 150, 300, 700] {
+        let mut near = link();
+        near.delay = 5 * MS;
+        let mut scene = Scene::new(20, near, &ServerConfig::default());
+        scene.host.echoes = true;
+        scene.net.set_nat(home(0), Nat::port_restricted([198, 51, 100, 1].into()));
+        scene.join(&Config::default());
+        scene.all_join();
+        talk(&mut scene, 0..40);
+        scene.net.rebind(home(0));
+        let mut far = link();
+        far.delay = one_way * MS;
+        scene.net.set_links(home(0), port(), far);
+        talk(&mut scene, 40..100);
+        scene.run(Duration::from_secs(20));
+        assert_eq!(moves(&scene).len(), 1, "{one_way} ms");
+        assert_eq!(scene.host.counts(), (1, 0), "{one_way} ms");
+        assert_eq!(heard(&scene, 0), (0..100).collect::<Vec<_>>(), "{one_way} ms");
+    }
+}
+
+#[test]
 fn a_client_that_replaces_its_socket_keeps_its_session_and_shows_another_id() {
     let mut config = ServerConfig::default();
     config.route = b"fleet".to_vec();
@@ -391,4 +414,37 @@ fn a_client_does_not_follow_its_server_wherever_copies_come_from() {
     assert_eq!(client.endpoint.path(), Some(port()));
     assert!(client.heard.len() > 190, "{}", client.heard.len());
     assert!(!client.events.iter().any(|event| matches!(event, Event::PathChanged { .. })));
+}
+
+#[test]
+fn a_flood_under_the_id_that_a_player_has_left_does_not_keep_him_from_moving() {
+    let mut scene = Scene::new(40, link(), &ServerConfig::default());
+    scene.host.echoes = true;
+    scene.join(&Config::default());
+    scene.all_join();
+    talk(&mut scene, 0..20);
+    scene.net.record(true);
+    talk(&mut scene, 20..21);
+    let seen = scene.net.captured().into_iter().rfind(|each| each.from == home(0)).unwrap();
+    scene.net.record(false);
+    let mut garbage = seen.bytes.to_vec();
+    garbage[8..].fill(0x55);
+    // Twenty times what strangers may cost, evenly, before and while he moves.
+    let flood = |scene: &mut Scene, milliseconds: u32| {
+        for _ in 0..20 * milliseconds {
+            scene.net.inject(attacker(), port(), &garbage);
+            scene.run(MS / 20);
+        }
+    };
+    flood(&mut scene, 200);
+    // What comes back to a bucket comes with the flood's own beat: he has another.
+    scene.run(MS * 3 / 10);
+    let place: SocketAddr = ([172, 31, 0, 1], 9_000).into();
+    let socket = scene.net.socket(place).connect(port());
+    drop(scene.players[0].endpoint.replace_socket(socket).unwrap());
+    scene.players[0].endpoint.send_payload(Guarantee::Delivery, &21_u32.to_le_bytes()).unwrap();
+    flood(&mut scene, 200);
+    assert_eq!(moves(&scene), [(home(0), place)]);
+    assert_eq!(heard(&scene, 0), (0..22).collect::<Vec<_>>());
+    assert!(scene.host.server.stats().drops.unopened > 7_000);
 }

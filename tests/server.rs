@@ -1,4 +1,5 @@
-//! A sealed server with its players, whole endpoints on both sides, in a simulated network.
+//! A sealed server with its players, whole endpoints on both sides, in a simulated network. What it shares with a plain
+//! one is in `both_servers.rs`.
 
 mod common;
 #[path = "common/server.rs"]
@@ -77,86 +78,6 @@ fn every_promise_is_kept_to_every_player_over_a_bad_network() {
 }
 
 #[test]
-fn nothing_is_said_to_a_player_before_the_application_says_yes() {
-    let mut scene = Scene::new(3, link(), &ServerConfig::default());
-    scene.host.admits = false;
-    scene.join(&Config::default());
-    scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"let me in").unwrap();
-    let asked = |scene: &mut Scene| !scene.host.events.is_empty();
-    assert!(scene.run_until(Duration::from_secs(1), asked));
-    let (id, event) = scene.host.events[0].clone();
-    let key = common::keys(0x1000)[0].public_key();
-    assert_eq!(
-        event,
-        Event::Join { key: Some(key), ticket: sealgram::ShownTicket::default(), address: home(0) }
-    );
-    scene.run(Duration::from_secs(1));
-    assert!(!scene.players[0].endpoint.is_connected());
-    assert!(scene.host.server.peer(id).is_none(), "whoever asks is no peer yet");
-    assert_eq!(scene.host.events.len(), 1, "asked once, however often CONFIRM came");
-    assert!(scene.host.server.accept(id));
-    assert!(!scene.host.server.accept(id), "once");
-    assert!(scene.run_until(Duration::from_secs(1), |scene| !scene.host.heard.is_empty()));
-    assert_eq!(scene.host.heard[0].2, b"let me in");
-}
-
-#[test]
-fn a_player_who_is_turned_away_learns_the_reason() {
-    let mut scene = Scene::new(4, link(), &ServerConfig::default());
-    scene.host.admits = false;
-    scene.join(&Config::default());
-    assert!(scene.run_until(Duration::from_secs(1), |scene| !scene.host.events.is_empty()));
-    let (id, _) = scene.host.events[0];
-    assert!(scene.host.server.kick(id, 77, b"no ticket"));
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.players[0].closed.is_some()));
-    assert_eq!(scene.players[0].closed, Some(CloseReason::ClosedByPeer { code: 77 }));
-    assert_eq!(scene.host.server.len(), 0);
-    assert_eq!(scene.host.events.len(), 1, "who never was in does not leave");
-}
-
-#[test]
-fn an_application_that_does_not_answer_forgets_who_asked() {
-    let mut scene = Scene::new(5, link(), &ServerConfig::default());
-    scene.host.admits = false;
-    scene.join(&Config::default());
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.host.server.len() == 1));
-    assert!(scene.run_until(Duration::from_secs(4), |scene| scene.host.server.is_empty()));
-    let (id, _) = scene.host.events[0];
-    assert!(!scene.host.server.accept(id));
-}
-
-#[test]
-fn who_leaves_says_so_and_what_he_said_before_is_heard_first() {
-    let mut scene = Scene::new(6, link(), &ServerConfig::default());
-    scene.join(&Config::default());
-    scene.all_join();
-    scene.run(Duration::from_millis(100));
-    scene.players[0].endpoint.send_payload(Guarantee::Delivery, b"good game").unwrap();
-    scene.players[0].endpoint.flush().unwrap();
-    scene.players[0].endpoint.close(5, b"bye");
-    let gone = |scene: &mut Scene| scene.host.server.is_empty();
-    assert!(scene.run_until(Duration::from_secs(1), gone));
-    assert_eq!(scene.host.heard[0].2, b"good game");
-    let (_, last) = scene.host.events.last().unwrap();
-    assert!(matches!(last, Event::Closed { reason: CloseReason::ClosedByPeer { code: 5 }, .. }));
-}
-
-#[test]
-fn a_kick_ends_the_session_at_both_ends() {
-    let mut scene = Scene::new(7, link(), &ServerConfig::default());
-    scene.join(&Config::default());
-    scene.all_join();
-    let id = scene.host.server.peers().next().unwrap();
-    scene.host.server.peer(id).unwrap().send_payload(Guarantee::Delivery, b"never").unwrap();
-    assert!(scene.host.server.kick(id, 9, b"cheating"));
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.players[0].closed.is_some()));
-    assert_eq!(scene.players[0].closed, Some(CloseReason::ClosedByPeer { code: 9 }));
-    let (_, last) = scene.host.events.last().unwrap();
-    let Event::Closed { reason: CloseReason::ClosedHere, undelivered } = last else { panic!("{last:?}") };
-    assert_eq!(undelivered.len(), 1);
-}
-
-#[test]
 fn a_player_that_restarts_takes_its_own_place_and_nothing_of_the_old_session_counts() {
     let mut scene = Scene::new(8, link(), &ServerConfig::default());
     scene.join(&Config::default());
@@ -173,48 +94,6 @@ fn a_player_that_restarts_takes_its_own_place_and_nothing_of_the_old_session_cou
     let closed =
         scene.host.events.iter().find(|(id, event)| *id == old && matches!(event, Event::Closed { .. }));
     assert!(matches!(closed, Some((_, Event::Closed { reason: CloseReason::Replaced, .. }))));
-}
-
-#[test]
-fn a_silent_player_times_out_alone() {
-    let mut config = ServerConfig::default();
-    config.session.idle_timeout = Duration::from_secs(5);
-    let mut scene = Scene::new(9, link(), &config);
-    scene.join(&Config::default());
-    scene.join(&Config::default());
-    scene.all_join();
-    scene.net.block(home(1), port());
-    scene.run(Duration::from_secs(8));
-    assert_eq!(scene.host.server.len(), 1);
-    assert!(scene.players[0].endpoint.is_connected());
-    assert_eq!(scene.host.counts(), (2, 1));
-}
-
-#[test]
-fn a_broadcast_reaches_everybody() {
-    let mut scene = Scene::new(10, link(), &ServerConfig::default());
-    for _ in 0..10 {
-        scene.join(&Config::default());
-    }
-    scene.all_join();
-    scene.run(Duration::from_millis(100));
-    assert_eq!(scene.host.server.broadcast(Guarantee::Delivery, &[7; 3_000]), 10);
-    let all = |scene: &mut Scene| scene.players.iter().all(|player| player.heard.len() == 1);
-    assert!(scene.run_until(Duration::from_secs(2), all));
-    assert!(scene.players.iter().all(|player| player.heard[0].1 == [7; 3_000]));
-}
-
-#[test]
-fn a_server_that_drains_answers_no_newcomer_and_keeps_its_players() {
-    let mut scene = Scene::new(11, link(), &ServerConfig::default());
-    scene.join(&Config::default());
-    scene.all_join();
-    scene.host.server.set_accepting(false);
-    scene.join(&Config::default());
-    scene.run(Duration::from_secs(3));
-    assert!(scene.players[0].endpoint.is_connected() && !scene.players[1].endpoint.is_connected());
-    scene.host.server.set_accepting(true);
-    scene.all_join();
 }
 
 #[test]

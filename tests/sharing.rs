@@ -236,9 +236,10 @@ fn a_session_and_a_flow_that_fills_the_queue_each_keep_a_quarter() {
             assert!(a > if rtt > 100 { quarter * 0.8 } else { quarter }, "{name}: {a}");
             assert!(b > quarter, "{name}: {b}");
             assert!(after > 0.75 * MEGABIT as f64, "{name}: {after}");
-            // Whoever still thinks that somebody else fills the queue makes it 520 ms long. On a long path it takes longer
-            // than this until four losses ask.
-            assert!(queue < 200.0 || rtt > 100, "{name}: {queue} ms");
+            // Whoever still thinks that somebody else fills the queue makes it 520 ms long.
+            assert!(queue < 200.0, "{name}: {queue} ms");
+            let soon = world.bulks[0].delay((88, 105), 990);
+            assert!(soon < 200.0, "{name}: {soon} ms from 18 s on after it went");
         }
     }
 }

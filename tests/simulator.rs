@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use common::{environment, here, keys, there};
 use sealgram::sim::{Link, Nat, Net, Socket};
-use sealgram::{Config, Credentials, Endpoint, Guarantee, Sealed, SealedEndpoint, UdpLike};
+use sealgram::{
+    Config, Credentials, Endpoint, Event, Guarantee, Sealed, SealedEndpoint, UdpLike, Unconnected,
+};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -244,28 +246,6 @@ fn a_hundred_nodes_all_hear_each_other() {
     }
 }
 
-/// Answers to where the last datagram came from.
-struct Following {
-    socket: Socket,
-    peer: Option<SocketAddr>,
-}
-
-impl UdpLike for Following {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        self.socket.send_to(datagram, self.peer.ok_or(io::ErrorKind::NotConnected)?)
-    }
-
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (len, from) = self.socket.recv_from(buffer)?;
-        self.peer = Some(from);
-        Ok(len)
-    }
-
-    fn may_fragment(&self) -> bool {
-        false
-    }
-}
-
 fn sealed<U: UdpLike>(net: &Net, own: usize, socket: U) -> SealedEndpoint<U> {
     let keys = keys(9);
     let credentials = Credentials::paired(&keys[own], keys[1 - own].public_key()).unwrap();
@@ -305,7 +285,7 @@ fn a_session_lives_through_a_rebinding_and_its_statistics_agree_with_the_network
         net.set_nat(here(), Nat::symmetric(outside()));
         net.rebind_at(Duration::from_secs(10), here());
         let mut a = sealed(&net, 0, net.socket(here()).connect(there()));
-        let mut b = sealed(&net, 1, Following { socket: net.socket(there()), peer: None });
+        let mut b = sealed(&net, 1, Unconnected::new(net.socket(there())));
         a.connect().unwrap();
         let mut heard = Vec::new();
         for tick in 0..1_200_u32 {
@@ -321,6 +301,8 @@ fn a_session_lives_through_a_rebinding_and_its_statistics_agree_with_the_network
             let all: Vec<_> = (0..1_200_u32).map(|tick| tick.to_le_bytes().to_vec()).collect();
             assert!(numbers.into_iter().eq(&all), "end {end}");
         }
+        let events = std::iter::from_fn(|| b.poll_event());
+        assert_eq!(events.filter(|event| matches!(event, Event::PathChanged { .. })).count(), 1);
         (net, a.stats(), b.stats())
     };
     let (net, a, b) = play();

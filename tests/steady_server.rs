@@ -1,47 +1,22 @@
 //! What a server costs once it runs: no allocation per datagram, message or broadcast.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+#[path = "common/clock.rs"]
+mod clock;
 
+use std::{io, net::SocketAddr, time::Duration};
+
+use clock::Clock;
 use sealgram::{
-    AddressedUdp, Config, Credentials, Environment, Event, Guarantee, HubSocket, MemoryHub, SealedEndpoint,
-    SealedServer, SecretKey, ServerConfig, Trust, UdpLike, sim::Net,
+    AddressedUdp, Config, Credentials, Event, Guarantee, HubSocket, MemoryHub, SealedEndpoint, SealedServer,
+    SecretKey, ServerConfig, Trust, UdpLike,
 };
 
 type Failure = Box<dyn std::error::Error>;
 
 const PLAYERS: u8 = 8;
 
-/// Virtual time, so that the machine's pauses do not show: a tick at 60 Hz is two steps.
-struct Clock {
-    origin: Instant,
-    steps: Arc<AtomicU64>,
-    net: Net,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let net = Net::seed(1);
-        Self { origin: net.now(), steps: Arc::default(), net }
-    }
-
-    fn advance(&self) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn environment(&self, port: u16) -> Environment {
-        let (origin, steps) = (self.origin, Arc::clone(&self.steps));
-        let now = move || origin + Duration::from_millis(8 * steps.load(Ordering::Relaxed));
-        Environment::new(now, self.net.rng(([10, 0, 0, 1], port).into()))
-    }
-}
+/// A tick at 60 Hz is two steps.
+const STEP: Duration = Duration::from_millis(8);
 
 /// A socket of the hub as a player sees it.
 struct Leg {
@@ -86,7 +61,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self, Failure> {
-        let (clock, hub, key) = (Clock::new(), MemoryHub::new(), SecretKey::generate()?);
+        let (clock, hub, key) = (Clock::new(STEP), MemoryHub::new(), SecretKey::generate()?);
         let at = ([10, 0, 0, 1], 1).into();
         let credentials = Credentials::server_auth(&key, Trust::Anyone);
         let mut socket = hub.socket(at)?;

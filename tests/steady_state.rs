@@ -1,43 +1,20 @@
 //! What a session costs once it runs: no allocation per message, in either direction.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+#[path = "common/clock.rs"]
+mod clock;
 
+use std::time::Duration;
+
+use clock::Clock;
 use sealgram::{
-    Config, Credentials, Endpoint, Environment, Guarantee, LaneId, SealedEndpoint, SecretKey, SendOptions,
-    Session, Strategy, UdpLike, memory_pair, sim::Net,
+    Config, Credentials, Endpoint, Guarantee, LaneId, SealedEndpoint, SecretKey, SendOptions, Session,
+    Strategy, UdpLike, memory_pair,
 };
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Virtual time, so that the machine's pauses do not show: a tick at 60 Hz is two steps.
-struct Clock {
-    origin: Instant,
-    steps: Arc<AtomicU64>,
-    net: Net,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let net = Net::seed(1);
-        Self { origin: net.now(), steps: Arc::default(), net }
-    }
-
-    fn advance(&self) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn environment(&self, port: u16) -> Environment {
-        let (origin, steps) = (self.origin, Arc::clone(&self.steps));
-        let now = move || origin + Duration::from_millis(8 * steps.load(Ordering::Relaxed));
-        Environment::new(now, self.net.rng(([10, 0, 0, 1], port).into()))
-    }
-}
+/// A tick at 60 Hz is two steps.
+const STEP: Duration = Duration::from_millis(8);
 
 /// Sends one message of each guarantee and lets both ends run until everything has arrived.
 fn round<U: UdpLike, S: Session>(
@@ -95,7 +72,7 @@ fn check<U: UdpLike, S: Session>(clock: &Clock, mut ends: [Endpoint<U, S>; 2]) -
 fn a_sealed_session_allocates_nothing_per_message() -> Result<(), Failure> {
     let (one, two) = memory_pair();
     let (alice, bob) = (SecretKey::generate()?, SecretKey::generate()?);
-    let clock = Clock::new();
+    let clock = Clock::new(STEP);
     let end = |socket, own: &SecretKey, peer: &SecretKey, node| -> Result<_, Failure> {
         let credentials = Credentials::paired(own, peer.public_key())?;
         Ok(SealedEndpoint::with_environment(socket, credentials, Config::default(), clock.environment(node))?)
@@ -106,7 +83,7 @@ fn a_sealed_session_allocates_nothing_per_message() -> Result<(), Failure> {
 #[test]
 fn a_plain_session_allocates_nothing_per_message() -> Result<(), Failure> {
     let (one, two) = memory_pair();
-    let clock = Clock::new();
+    let clock = Clock::new(STEP);
     let end =
         |socket, node| Endpoint::plain_with_environment(socket, Config::default(), clock.environment(node));
     check(&clock, [end(one, 0)?, end(two, 1)?])
@@ -152,7 +129,7 @@ fn optional_round<U: UdpLike, S: Session>(
 #[test]
 fn options_allocate_nothing_per_message() -> Result<(), Failure> {
     let (one, two) = memory_pair();
-    let clock = Clock::new();
+    let clock = Clock::new(STEP);
     let end =
         |socket, node| Endpoint::plain_with_environment(socket, Config::default(), clock.environment(node));
     let mut ends = [end(one, 0)?, end(two, 1)?];

@@ -2,16 +2,16 @@
 //! for two seconds, the player's NAT gives it another port, the path loses its larger packets without a word, and the
 //! loss rises to a tenth for a while.
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use plotters::prelude::*;
-use sealgram::sim::{Connected, Link, Nat, Net, Socket};
+use sealgram::sim::{Connected, Link, Nat, Net};
 use sealgram::{
     Config, Credentials, Environment, Guarantee, Invite, SealedEndpoint, SendError, Stats, UdpLike,
+    Unconnected,
 };
 
 use super::Outcome;
@@ -33,29 +33,6 @@ const SIZE: (u32, u32) = (960, 760);
 const NAMES: u32 = 136;
 /// Of the moments at which something happens.
 const EVENT: RGBColor = RGBColor(170, 170, 170);
-
-/// A socket that answers to where the last datagram came from. Only to be seen here: in the open, anyone could draw
-/// the answers to himself.
-struct Following {
-    socket: Socket,
-    peer: Option<SocketAddr>,
-}
-
-impl UdpLike for Following {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        self.socket.send_to(datagram, self.peer.ok_or(io::ErrorKind::NotConnected)?)
-    }
-
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (len, from) = self.socket.recv_from(buffer)?;
-        self.peer = Some(from);
-        Ok(len)
-    }
-
-    fn may_fragment(&self) -> bool {
-        false
-    }
-}
 
 /// What happened in one interval, as the player's end knows it.
 struct Sample {
@@ -205,9 +182,8 @@ fn play(seed: u64) -> Outcome<Vec<Sample>> {
         Config::default(),
         environment(home),
     )?;
-    let following = Following { socket: net.socket(server), peer: None };
     let mut other = SealedEndpoint::with_environment(
-        following,
+        Unconnected::new(net.socket(server)),
         Credentials::invite(&invite),
         Config::default(),
         environment(server),

@@ -37,7 +37,8 @@ pub struct ServerConfig {
     /// Which of several workers on one port this server is; its connection ids name it. `None`: it is alone. Default
     /// `None`.
     pub worker: Option<Worker>,
-    /// Peers that have confirmed and wait for the application's yes. 1 to 256. Default 256.
+    /// Peers that have confirmed and wait for the application's yes; of one prefix an eighth, once more than half of the
+    /// places are taken. 1 to 256. Default 256.
     pub max_asking: usize,
     /// How long they wait. 100 ms to 5 s. Default 3 s.
     pub accept_timeout: Duration,

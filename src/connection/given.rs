@@ -1,7 +1,7 @@
 //! What a server gives to its client: connection ids, and once in a session a ticket for another server. Each is sent
 //! until a packet that carried it is acknowledged. PROTOCOL.md, "Frames".
 
-use super::Connection;
+use super::Awake;
 use crate::{
     delivery::recovery::{Content, Fate},
     wire::{
@@ -47,6 +47,24 @@ impl Gifts {
         self.0 = None;
     }
 
+    /// Nothing has to be sent or to arrive.
+    pub(super) fn may_rest(&self) -> bool {
+        self.cids().is_empty() && self.redirect().is_none_or(|redirect| redirect.ticket.is_empty())
+    }
+
+    pub(super) fn has_redirected(&self) -> bool {
+        self.redirect().is_some()
+    }
+
+    /// As it was when nothing had to be sent.
+    pub(super) fn after_rest(redirected: bool) -> Self {
+        let mut new = Self::default();
+        if redirected {
+            new.give().redirect = Some(Redirect { ticket: Vec::new(), due: false });
+        }
+        new
+    }
+
     fn cids(&self) -> &[Cid] {
         self.0.as_ref().map(|given| given.cids.as_slice()).unwrap_or_default()
     }
@@ -88,7 +106,7 @@ impl Gifts {
     }
 }
 
-impl Connection {
+impl Awake {
     /// Sends the peer a connection id with NEW_CID, until it is known to have arrived.
     pub(crate) fn give_cid(&mut self, sequence: u64, retire_below: u64, cid: [u8; CID_LEN]) {
         if self.control.gifts.cids().len() < MOST {

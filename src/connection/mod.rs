@@ -1,10 +1,13 @@
 //! One peer's session below its protection: the queues, the packets on their way, the acknowledgements. Knows no keys,
 //! no addresses and no handshake; the sealed or the plain room above swaps the keys under it and gives it packet
-//! numbers and opened payloads. Outlives a session: what is queued before the first one waits here.
+//! numbers and opened payloads. Outlives a session: what is queued before the first one waits here. While nothing
+//! happens it rests, and little of it is left (`rest`).
 
 mod given;
+mod kept;
 mod mtu;
 mod receive;
+mod rest;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,7 @@ use crate::{
         ack::Acks,
         rate::RateControl,
         recovery::SentPackets,
-        recv::{Handle, Ready, RecvLimits, RecvQueue},
+        recv::{Ready, RecvLimits, RecvQueue},
         send::SendQueue,
     },
     stats::{self, Packets, Stats},
@@ -33,6 +36,7 @@ use crate::{
 pub(crate) use mtu::BASE as BASE_DATAGRAM;
 use mtu::Mtu;
 pub(crate) use receive::{Closing, Received};
+pub(crate) use rest::Connection;
 
 /// Most answers (SKIPPED, HAVE, PATH_RESPONSE) that wait to be sent; a SKIP that finds no place is repeated anyway.
 const MAX_REPLIES: usize = 64;
@@ -64,9 +68,9 @@ struct Control {
     gifts: given::Gifts,
 }
 
-/// The session of one peer, without its protection.
+/// The session of one peer, without its protection, while something happens.
 #[derive(Debug)]
-pub(crate) struct Connection {
+struct Awake {
     config: Arc<Config>,
     started: bool,
     send: SendQueue,
@@ -94,17 +98,23 @@ pub(crate) struct Connection {
     last_ack_ping: Option<Instant>,
     /// Messages that were queued before the session and are too long for it.
     refused: Vec<MessageId>,
-    /// When anything that takes memory last happened; `None` once memory was given back.
+    /// When anything that takes memory last happened.
     busy_at: Option<Instant>,
+    /// Messages came or left since it began or woke, so that more of them may follow soon.
+    in_use: bool,
     /// What came in, as packet numbers tell it.
     seen: stats::Seen,
-    /// What earlier sessions counted.
+    /// What earlier sessions counted, and this one before it rested.
     stale_before: u64,
     duplicates_before: u64,
 }
 
-impl Connection {
-    pub(crate) fn new(config: &Arc<Config>) -> Self {
+impl Awake {
+    fn new(config: &Arc<Config>) -> Self {
+        Self::with_rate(config, RateControl::new(config))
+    }
+
+    fn with_rate(config: &Arc<Config>, rate: RateControl) -> Self {
         Self {
             config: Arc::clone(config),
             started: false,
@@ -112,7 +122,7 @@ impl Connection {
             recv: RecvQueue::new(Self::recv_limits(config, config.max_message_bytes, config.max_fragments)),
             acks: Acks::default(),
             sent: SentPackets::new(config, 0),
-            rate: RateControl::new(config),
+            rate,
             mtu: Mtu::new(config.max_datagram_bytes),
             may_fragment: false,
             full: false,
@@ -128,6 +138,7 @@ impl Connection {
             last_ack_ping: None,
             refused: Vec::new(),
             busy_at: None,
+            in_use: false,
             seen: stats::Seen::default(),
             stale_before: 0,
             duplicates_before: 0,
@@ -144,16 +155,9 @@ impl Connection {
         }
     }
 
-    /// Datagrams may be cut on their way: sessions that start from now on stay at the size that every path takes.
-    pub(crate) fn set_may_fragment(&mut self) {
-        self.may_fragment = true;
-    }
-
     /// A session is live. `first_number` is the number of its next packet; smaller ones were used to confirm it.
     pub(crate) fn start(&mut self, now: Instant, negotiated: &Negotiated, first_number: u64) {
-        let before = self.recv.counters();
-        self.stale_before = self.stale_before.saturating_add(before.stale);
-        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
+        self.take_counters();
         let max_message = negotiated.max_message.min(self.config.max_message_bytes);
         let limits = Self::recv_limits(&self.config, max_message, negotiated.max_fragments);
         let mut before = std::mem::replace(&mut self.recv, RecvQueue::new(limits));
@@ -178,6 +182,13 @@ impl Connection {
         self.last_received = Some(now);
     }
 
+    /// The receiving half will count from zero again.
+    fn take_counters(&mut self) {
+        let before = self.recv.counters();
+        self.stale_before = self.stale_before.saturating_add(before.stale);
+        self.duplicates_before = self.duplicates_before.saturating_add(before.duplicates);
+    }
+
     /// The session is over. Everything queued or unacknowledged is dropped; names each `Delivery` among it.
     pub(crate) fn end_session(&mut self) -> Vec<MessageId> {
         let undelivered = self.send.end_session(&self.config);
@@ -198,24 +209,6 @@ impl Connection {
 
     // ---- messages out ----
 
-    /// Queues a message without options.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn send(
-        &mut self,
-        lane: u8,
-        guarantee: Guarantee,
-        bytes: &[u8],
-    ) -> Result<MessageId, crate::error::SendError> {
-        let lane = crate::delivery::LaneId(lane);
-        let options = crate::delivery::SendOptions::new(guarantee).lane(lane);
-        self.send_with(&options, None, bytes)
-    }
-
-    /// Lets everything queued leave with the next calls of `transmit`, also in datagrams that are not full.
-    pub(crate) fn flush(&mut self) {
-        self.flush = true;
-    }
-
     /// Enough is queued for a full datagram: it need not wait for a flush.
     pub(crate) fn has_full_datagram(&self) -> bool {
         self.started && self.send.unsent_bytes() >= self.capacity
@@ -223,14 +216,6 @@ impl Connection {
 
     pub(crate) fn wants_flush(&self) -> bool {
         self.started && (self.send.has_unsent() || self.acks.is_pending())
-    }
-
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.send.queued_bytes()
-    }
-
-    pub(crate) fn queued_messages(&self) -> usize {
-        self.send.queued_messages()
     }
 
     // ---- messages in ----
@@ -243,57 +228,6 @@ impl Connection {
         ready
     }
 
-    /// Whether there may be something to yield.
-    pub(crate) fn may_yield(&self) -> bool {
-        self.recv.may_yield()
-    }
-
-    pub(crate) fn stored(&self, handle: Handle) -> &[u8] {
-        self.recv.bytes(handle)
-    }
-
-    pub(crate) fn release(&mut self, handle: Handle) {
-        self.recv.release(handle);
-    }
-
-    /// Bytes of received messages held, overhead included.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.recv.delivery_used() + self.recv.unreliable_used()
-    }
-
-    /// The numbers left out on purpose, as far as they are remembered.
-    #[cfg(test)]
-    pub(crate) fn skipped(&self) -> Vec<u64> {
-        self.sent.skipped()
-    }
-
-    /// Packets sent, and things they carried, that are remembered.
-    #[cfg(test)]
-    pub(crate) fn remembered(&self) -> (usize, usize) {
-        self.sent.remembered()
-    }
-
-    /// Whether memory that is not in use was given back.
-    #[cfg(test)]
-    pub(crate) fn is_resting(&self) -> bool {
-        self.busy_at.is_none()
-    }
-
-    /// Lets this end hold up more on a lane than the peer allows.
-    #[cfg(test)]
-    pub(crate) fn ignore_lane_limits(&mut self) {
-        self.send.ignore_lane_limits();
-    }
-
-    /// Makes this end acknowledge a number that never came.
-    #[cfg(test)]
-    pub(crate) fn invent(&mut self, now: Instant, number: u64) {
-        use crate::delivery::ack::{Arrived, Call};
-        let arrived = Arrived { number, call: Call::Soon, new: true, bytes: 0 };
-        self.acks.on_packet(now, &arrived, Duration::ZERO);
-    }
-
     // ---- what the room above asks ----
 
     /// Messages that were queued before the session began and that its peer does not take, and the longest `Delivery`
@@ -301,16 +235,6 @@ impl Connection {
     pub(crate) fn take_refused(&mut self) -> Option<(Vec<MessageId>, usize)> {
         let messages = std::mem::take(&mut self.refused);
         (!messages.is_empty()).then(|| (messages, self.send.max_len(Guarantee::Delivery)))
-    }
-
-    /// The peer lives, as the room above knows.
-    pub(crate) fn hear(&mut self, now: Instant) {
-        self.last_received = Some(now);
-    }
-
-    /// Queues a PING.
-    pub(crate) fn ping(&mut self, _now: Instant) {
-        self.ping = true;
     }
 
     /// `number` is left out on purpose.
@@ -322,30 +246,6 @@ impl Connection {
     /// `number` was used for a packet that is not ours to repeat.
     pub(crate) fn pass_over(&mut self, now: Instant, number: u64) {
         self.sent.align(now, number.saturating_add(1));
-    }
-
-    /// Probe timeout as it stands, without back-off.
-    pub(crate) fn pto(&self) -> Duration {
-        self.sent.pto_base()
-    }
-
-    /// Largest datagram that carries messages now, in bytes.
-    pub(crate) fn mtu(&self) -> u16 {
-        self.mtu.size()
-    }
-
-    /// When the last authenticated packet arrived (or the session began).
-    pub(crate) fn last_received(&self) -> Option<Instant> {
-        self.last_received
-    }
-
-    /// When the first packet was sent that called for an answer, since the peer was last heard.
-    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
-        self.unanswered
-    }
-
-    pub(crate) fn largest_acked(&self) -> Option<u64> {
-        self.sent.largest_acked()
     }
 
     /// What became of packets, over all sessions.

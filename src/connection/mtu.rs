@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Connection;
+use super::Awake;
 use crate::{
     delivery::{ack::Call, rate::RateControl, recovery::Content, rtt::Rtt},
     wire::{
@@ -47,6 +47,30 @@ pub(crate) struct Mtu {
     lost_probes: u32,
 }
 
+/// What is kept at rest. No probe is on its way then.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    base: u16,
+    most: u16,
+    size: u16,
+    fails: u16,
+    tries: u8,
+    next_at: Option<Instant>,
+    large_losses: u32,
+    timeouts: u32,
+}
+
+impl Kept {
+    pub(super) fn size(&self) -> u16 {
+        self.size
+    }
+
+    pub(super) fn wake(self) -> Mtu {
+        let Self { base, most, size, fails, tries, next_at, large_losses, timeouts } = self;
+        Mtu { base, most, size, fails, tries, flying: None, next_at, large_losses, timeouts, lost_probes: 0 }
+    }
+}
+
 impl Mtu {
     pub(crate) fn new(most: u16) -> Self {
         let base = most.min(BASE);
@@ -62,6 +86,27 @@ impl Mtu {
             timeouts: 0,
             lost_probes: 0,
         }
+    }
+
+    pub(super) fn rest(&self) -> Kept {
+        let Self {
+            base,
+            most,
+            size,
+            fails,
+            tries,
+            flying: _,
+            next_at,
+            large_losses,
+            timeouts,
+            lost_probes: _,
+        } = *self;
+        Kept { base, most, size, fails, tries, next_at, large_losses, timeouts }
+    }
+
+    /// No probe is on its way.
+    pub(super) fn may_rest(&self) -> bool {
+        self.flying.is_none() && self.lost_probes == 0
     }
 
     /// Largest datagram for messages, in bytes.
@@ -150,7 +195,7 @@ impl Mtu {
     }
 }
 
-impl Connection {
+impl Awake {
     /// Packets take another way from now on, of which nothing is known. What is queued and on its way stays.
     pub(crate) fn on_new_path(&mut self, may_fragment: bool) {
         self.may_fragment = may_fragment;
@@ -165,9 +210,9 @@ impl Connection {
     }
 
     /// The peer has moved: what is on its way went to where it no longer is. Asks at once whether packets arrive.
-    pub(crate) fn on_peer_moved(&mut self, now: Instant) {
+    pub(crate) fn on_peer_moved(&mut self, _now: Instant) {
         self.on_new_path(self.may_fragment);
-        self.ping(now);
+        self.ping = true;
     }
 
     /// Writes a packet that carries nothing but its size, if it is time for one and `room` allows it.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, MAX_REPLIES, Reply};
+use super::{Awake, MAX_REPLIES, Reply};
 use crate::{
     delivery::{
         ack::{Arrived, Call},
@@ -44,7 +44,7 @@ pub(crate) struct Closing {
     pub(crate) reference: Option<[u8; 16]>,
 }
 
-impl Connection {
+impl Awake {
     /// Takes the payload of an authenticated packet, which stands at `at` in the datagram buffer.
     ///
     /// # Errors
@@ -70,19 +70,19 @@ impl Connection {
         let (duplicates, unneeded) = (self.recv.counters().duplicates, self.recv.parity_counts().1);
         let (mut call, mut messages) = (Call::No, 0);
         for (frame, left) in frames {
-            call = call.max(call_of(&frame));
+            call = call.max(self.call_of(now, &frame));
             received.probing &= frame.is_probing();
             match frame {
                 Frame::Message(message) => {
                     // A message's bytes are the last of its frame.
                     let end = payload.len().saturating_sub(left);
                     let start = at + end.saturating_sub(message.bytes.len());
-                    self.busy_at = Some(now);
+                    (self.busy_at, self.in_use) = (Some(now), true);
                     messages += 1;
                     self.recv.insert(now, &message, start)?;
                 }
                 Frame::Parity(parity) => {
-                    self.busy_at = Some(now);
+                    (self.busy_at, self.in_use) = (Some(now), true);
                     messages += 1;
                     self.recv.insert_parity(now, &parity)?;
                 }
@@ -112,10 +112,10 @@ impl Connection {
         if let Some(bound) = now.checked_sub(self.sent.overdue(now)).filter(|_| silent) {
             self.send.hurry_repeats(bound);
         }
-        // 4. Only what was taken is acknowledged. What comes a second time says that acknowledgements are lost.
+        // 4. Only what was taken is acknowledged. What comes a second time may say that acknowledgements are lost.
         let again = self.recv.counters().duplicates.saturating_sub(duplicates);
         if again > 0 {
-            self.acks.expect_loss(now);
+            self.acks.on_again(now);
         }
         let unneeded = self.recv.parity_counts().1.saturating_sub(unneeded);
         let new = messages == 0 || again + unneeded < messages;
@@ -160,18 +160,25 @@ impl Connection {
         self.reply(Reply::PathResponse(data));
     }
 
+    /// Which acknowledgement a frame calls for. Parities come behind their pieces: that a lane's messages have some is
+    /// known from those before.
+    fn call_of(&self, now: Instant, frame: &Frame<'_>) -> Call {
+        match frame {
+            frame if !frame.is_ack_eliciting() => Call::No,
+            frame if frame.is_unrepeated() => Call::Later,
+            Frame::Parity(_) => Call::Gathered,
+            Frame::Message(message)
+                if message.is_piece() && self.recv.expects_parities(now, message.lane) =>
+            {
+                Call::Gathered
+            }
+            _ => Call::Soon,
+        }
+    }
+
     fn reply(&mut self, reply: Reply) {
         if self.replies.len() < MAX_REPLIES {
             self.replies.push(reply);
         }
-    }
-}
-
-/// Which acknowledgement a frame calls for. PROTOCOL.md, "Acknowledgements".
-fn call_of(frame: &Frame<'_>) -> Call {
-    match frame {
-        frame if !frame.is_ack_eliciting() => Call::No,
-        frame if frame.is_unrepeated() => Call::Later,
-        _ => Call::Soon,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, Control, mtu::Mtu};
+use super::{Awake, Control, mtu::Mtu};
 use crate::delivery::{
     recovery::{Carrier, Content, Fate},
     resend::SMALL,
@@ -12,7 +12,7 @@ use crate::delivery::{
 /// A session without messages for so long gives its buffers back.
 const IDLE_BEFORE_REST: Duration = Duration::from_secs(5);
 
-impl Connection {
+impl Awake {
     /// When `handle_timeout` or `transmit` has something to do next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if !self.started {
@@ -48,9 +48,11 @@ impl Connection {
         self.heed_progress(now);
         self.rate.on_timeout(now);
         self.recv.expire(now);
-        if self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST) {
-            self.rest(now);
-        }
+    }
+
+    /// Whether it was not in use for so long that it should rest.
+    pub(super) fn is_left_alone(&self, now: Instant) -> bool {
+        self.busy_at.is_some_and(|busy| now.saturating_duration_since(busy) >= IDLE_BEFORE_REST)
     }
 
     /// Lets the rate and the size of packets follow what became known of packets.
@@ -89,19 +91,16 @@ impl Connection {
         sent.owed = send.owes();
     }
 
-    /// Gives back memory that an idle session does not need.
-    fn rest(&mut self, now: Instant) {
-        let idle = self.send.queued_messages() == 0 && self.recv.is_idle() && self.sent.is_idle();
-        if idle {
+    /// What may not rest yet at least gives back memory that is not in use, and is looked at again later.
+    pub(super) fn shrink(&mut self, now: Instant) {
+        if self.send.queued_messages() == 0 && self.recv.is_idle() && self.sent.is_idle() {
             self.send.shrink();
             self.recv.shrink();
             self.acks.shrink();
             self.sent.shrink(now);
             self.replies.shrink_to_fit();
-            self.busy_at = None;
-        } else {
-            self.busy_at = Some(now);
         }
+        self.busy_at = Some(now);
     }
 }
 

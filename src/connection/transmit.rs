@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Connection, Reply};
+use super::{Awake, Reply};
 use crate::{
     delivery::{ack::Call, recovery::Content},
     wire::{
@@ -19,7 +19,7 @@ const RANGES_BEFORE_PING: usize = 4;
 /// A packet with less room left than this is full: a larger one would be of use.
 const FULL: usize = 64;
 
-impl Connection {
+impl Awake {
     /// Whether the next call of `transmit` would have nothing to write; then that call is not needed.
     pub(crate) fn is_silent(&mut self) -> bool {
         let waits = self.send.has_unsent()
@@ -82,14 +82,15 @@ impl Connection {
             contents += packed.contents;
             call = call.max(packed.call);
             (awaited, parts) = (packed.awaited, packed.contents);
+            self.in_use |= packed.frames > 0;
         }
         // 5. A PING where one was asked for, where a probe has nothing else to say, or where word is waited for that
         // would take its time.
-        let ping = (self.ping || self.probes > 0 || awaited) && call != Call::Soon;
+        let ping = (self.ping || self.probes > 0 || awaited) && call <= Call::Later;
         if ping && frame::encode(&Frame::Ping, &mut context, &mut writer).is_ok() {
             call = Call::Soon;
         }
-        self.ping &= call != Call::Soon;
+        self.ping &= call <= Call::Later;
         let written = writer.written();
         if written == 0 {
             self.flush = false;

@@ -213,7 +213,7 @@ fn served() -> Value {
     let with_packet = |profile| {
         let (mut value, [split, other]) = handshake(profile, SERVED);
         let (mut client, mut server) =
-            (Channel::derive(split, Side::Initiator), Channel::derive(other, Side::Responder));
+            (Channel::derive(&split, Side::Initiator), Channel::derive(&other, Side::Responder));
         let prefix = SERVED.unwrap().prefix();
         let ticket = b"a ticket";
         let frames = [&[0x04, 0, 8], &ticket[..]].concat();
@@ -311,8 +311,8 @@ fn packets() -> Value {
         "split_responder_to_initiator": hex::encode(split.r2i.as_bytes()),
         "handshake_hash": hex::encode(split.hash),
     });
-    let mut initiator = Channel::derive(split, Side::Initiator);
-    let mut responder = Channel::derive(other, Side::Responder);
+    let mut initiator = Channel::derive(&split, Side::Initiator);
+    let mut responder = Channel::derive(&other, Side::Responder);
     assert!(initiator.exporter.ct_eq(&responder.exporter));
     json!({
         "about": "Packets of both directions over two ratchets, after the handshake of profile Paired. The prefix \

@@ -48,7 +48,7 @@ fn no_session_key_prints_its_bytes() {
         hash: [0; 32],
     };
     prints_nothing_of(&secret, &split());
-    let channel = Channel::derive(split(), Side::Initiator);
+    let channel = Channel::derive(&split(), Side::Initiator);
     prints_nothing_of(channel.exporter.as_bytes(), &channel);
     for key in channel.seal.secrets() {
         prints_nothing_of(key, &channel);
@@ -61,6 +61,33 @@ fn no_session_key_prints_its_bytes() {
     let envelope = EnvelopeKeys::new(&secret, 1, b"", None);
     for side in [Side::Initiator, Side::Responder] {
         prints_nothing_of(envelope.key(side).as_bytes(), &envelope);
+    }
+}
+
+#[test]
+fn an_erased_channel_holds_no_key_seals_nothing_and_opens_nothing() {
+    let (mut initiator, mut responder) = testing::channels();
+    let seal = |channel: &mut Channel| {
+        let mut packet = vec![7; 60];
+        channel.seal.seal(b"", &mut packet).map(|_| packet)
+    };
+    let mut genuine = seal(&mut initiator).unwrap();
+    responder.erase();
+    initiator.erase();
+    for channel in [&initiator, &responder] {
+        let exporter = channel.exporter.as_bytes().as_slice();
+        let keys = channel.seal.secrets().into_iter().chain(channel.open.secrets()).chain([exporter]);
+        assert!(keys.flatten().all(|&byte| byte == 0));
+    }
+    assert!(seal(&mut initiator).is_err());
+    // Whoever seals under keys of zeros is not let in either.
+    initiator.seal.set_next_number(1);
+    let mut forged = seal(&mut initiator).unwrap();
+    let keep = std::time::Duration::from_secs(1);
+    #[expect(clippy::disallowed_methods, reason = "any instant does")]
+    let now = std::time::Instant::now();
+    for packet in [&mut genuine, &mut forged] {
+        assert!(responder.open.open(now, keep, b"", packet).is_err());
     }
 }
 

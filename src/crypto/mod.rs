@@ -24,9 +24,7 @@ mod vectors;
 pub(crate) use envelope::{EnvelopeError, EnvelopeKeys};
 pub use keys::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub(crate) use keys::{InviteKeys, Prologue, derive_invite, dh, paired_env_base};
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use noise::Split;
-pub(crate) use noise::{Handshake, Keys, NoiseError};
+pub(crate) use noise::{Handshake, Keys, NoiseError, Split};
 pub(crate) use packet::{OpenKeys, SealError, SealKey};
 pub(crate) use pattern::Pattern;
 pub(crate) use schedule::Channel;

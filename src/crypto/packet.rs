@@ -112,6 +112,15 @@ impl SealKey {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
+    /// Wipes the keys. Without a number left, nothing can be sealed under what stands in their place.
+    pub(super) fn erase(&mut self) {
+        let Self { header, traffic, current, epoch: _, next } = self;
+        *header = Secret::zeroed();
+        traffic.erase();
+        current.erase();
+        *next = MAX_NUMBER;
+    }
+
     /// Seals in place: `packet` is 4 bytes of room, at least one byte of plaintext, 16 bytes of room. `prefix` is what
     /// stands before it in the datagram. Returns the packet's number.
     pub(crate) fn seal(&mut self, prefix: &[u8], packet: &mut [u8]) -> Result<u64, SealError> {
@@ -185,7 +194,8 @@ pub(crate) struct OpenKeys {
     header: Secret<32>,
     /// Of the next epoch; its key is made ahead, so that a step takes no longer than any other packet.
     next_traffic: Traffic,
-    previous: Option<Previous>,
+    /// There for three seconds after each step.
+    previous: Option<Box<Previous>>,
     current: PacketKey,
     next: PacketKey,
     epoch: u32,
@@ -237,6 +247,17 @@ impl OpenKeys {
     /// The peer's epoch, as far as it is known.
     pub(crate) const fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// Wipes the keys. A window that knows every number lets nothing pass under what stands in their place.
+    pub(super) fn erase(&mut self) {
+        let Self { header, next_traffic, previous, current, next, window, .. } = self;
+        *header = Secret::zeroed();
+        next_traffic.erase();
+        *previous = None;
+        current.erase();
+        next.erase();
+        *window = Window1024::full();
     }
 
     /// When the previous epoch's key is to be erased.
@@ -351,7 +372,7 @@ impl OpenKeys {
                 let key = std::mem::replace(&mut self.current, next);
                 self.next_traffic = after_next;
                 let until = now.checked_add(keep_previous.min(MAX_KEEP_PREVIOUS));
-                self.previous = until.map(|until| Previous { key, until });
+                self.previous = until.map(|until| Box::new(Previous { key, until }));
                 self.floor = self.floor.max(self.range.map(|(_, highest)| highest));
                 self.range = Some((number, number));
                 self.epoch = self.epoch.wrapping_add(1);

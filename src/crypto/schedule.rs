@@ -13,10 +13,26 @@ pub(super) struct PacketKey {
     pub(super) iv: Secret<12>,
 }
 
+impl PacketKey {
+    const fn zeroed() -> Self {
+        Self { key: Secret::zeroed(), iv: Secret::zeroed() }
+    }
+
+    /// Wipes it where it stands.
+    pub(super) fn erase(&mut self) {
+        *self = Self::zeroed();
+    }
+}
+
 /// The secret of one direction in one epoch, from which the epoch's packet key and the next secret are made.
 pub(super) struct Traffic(Secret<32>);
 
 impl Traffic {
+    /// Wipes it where it stands.
+    pub(super) fn erase(&mut self) {
+        self.0 = Secret::zeroed();
+    }
+
     /// Binds the key of a direction to everything that was said in the handshake.
     fn first(direction: &Secret<32>, hash: &[u8; 32]) -> Self {
         Self(hmac(direction.as_bytes(), &[b"sealgram/1 traffic", hash, &[1]]))
@@ -61,16 +77,24 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// The keys of `side`.
-    pub(crate) fn derive(split: Split, side: Side) -> Self {
+    /// The keys of `side`. What they are made from is the caller's to erase.
+    pub(crate) fn derive(split: &Split, side: Side) -> Self {
         let Split { i2r, r2i, hash } = split;
-        let exporter = Box::new(hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), &hash, &[1]]));
+        let exporter = Box::new(hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), hash, &[1]]));
         let (out, into) = match side {
             Side::Initiator => (i2r, r2i),
             Side::Responder => (r2i, i2r),
         };
-        let seal = Box::new(SealKey::new(Traffic::first(&out, &hash)));
-        let open = Box::new(OpenKeys::new(&Traffic::first(&into, &hash)));
-        Self { seal, open, exporter, hash }
+        let seal = Box::new(SealKey::new(Traffic::first(out, hash)));
+        let open = Box::new(OpenKeys::new(&Traffic::first(into, hash)));
+        Self { seal, open, exporter, hash: *hash }
+    }
+
+    /// Wipes every key where it stands. From now on nothing is sealed and nothing opens.
+    pub(crate) fn erase(&mut self) {
+        let Self { seal, open, exporter, hash: _ } = self;
+        seal.erase();
+        open.erase();
+        **exporter = Secret::zeroed();
     }
 }

@@ -131,5 +131,5 @@ pub(crate) fn write(end: &mut Handshake, side: Side, payload: &[u8]) -> Vec<u8> 
 pub(crate) fn channels() -> (Channel, Channel) {
     let split =
         || Split { i2r: Secret::take(&mut [0x61; 32]), r2i: Secret::take(&mut [0x62; 32]), hash: [0x63; 32] };
-    (Channel::derive(split(), Side::Initiator), Channel::derive(split(), Side::Responder))
+    (Channel::derive(&split(), Side::Initiator), Channel::derive(&split(), Side::Responder))
 }

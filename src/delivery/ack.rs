@@ -1,19 +1,23 @@
 //! What was received: packet numbers as ranges, and when to say so. Knows no contents; bounded to 64 ranges.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::ranges::Ranges;
 use crate::wire::{NoRoom, ack, codec::Writer};
 
-/// Packets that may arrive before an acknowledgement leaves without waiting for the end of the batch.
-const PACKETS_BEFORE_ACK: u32 = 16;
+/// Of pieces with parities so many bytes may arrive before the end of a batch acknowledges them: less than two full
+/// packets, as the sender's window may be no larger.
+const GATHERED_BYTES: usize = 2_000;
 
-/// What calls for no repair may wait so many times as long as the rest: for a packet that leaves anyway.
+/// What nobody repeats may wait so many times as long as the rest: for a packet that leaves anyway.
 pub(super) const LEISURE: u32 = 12;
 
 /// But not when so many bytes wait, fewer where packets are lost: the window of their sender may not be much larger.
-const BYTES_BEFORE_ACK: usize = 1_200;
-const BYTES_IN_TROUBLE: usize = 300;
+const LATER_BYTES: usize = 1_200;
+const LATER_BYTES_IN_TROUBLE: usize = 300;
 
 /// The sender learns the round trip from acknowledgements that were not held back: at least one leaves in so long.
 const UNHELD_EVERY: Duration = Duration::from_secs(4);
@@ -21,10 +25,16 @@ const UNHELD_EVERY: Duration = Duration::from_secs(4);
 /// What was held back for less was not held back.
 const UNHELD: Duration = Duration::from_millis(1);
 
+/// Packets that may arrive before an acknowledgement leaves without waiting for the end of the batch.
+const PACKETS_BEFORE_ACK: u32 = 16;
+
 /// After a gap in the numbers every packet is acknowledged at once for so long.
 pub(super) const TROUBLE: Duration = Duration::from_secs(3);
 
-/// What a packet calls for.
+/// After a message that came twice so long: it may have been a copy that says nothing.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// What a packet calls for. PROTOCOL.md, "Acknowledgements".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     /// No acknowledgement.
@@ -32,6 +42,9 @@ pub(crate) enum Call {
     No,
     /// One that may wait: all that calls for it is whole messages that nobody repeats.
     Later,
+    /// One for several: all that calls for it is pieces of messages with parities. They come several at a time and
+    /// overtake each other, and what is missing of them is mostly restored and not sent again.
+    Gathered,
     Soon,
 }
 
@@ -61,8 +74,8 @@ pub(crate) struct Acks {
     urgent: bool,
     /// Among the pending ones is a packet that brought something new.
     news: bool,
-    /// Among the pending ones is a packet whose acknowledgement may not wait long.
-    soon: bool,
+    /// What the pending ones call for.
+    call: Call,
     /// Bytes of the pending ones.
     bytes: usize,
     /// When an acknowledgement left last that was not held back.
@@ -82,7 +95,7 @@ impl Acks {
         }
         let in_order = largest.is_none_or(|largest| number == largest + 1);
         if !in_order {
-            self.expect_loss(now);
+            self.trouble_until = Some(now + TROUBLE);
         }
         self.ranges.insert(number..number + 1);
         if self.ranges.len() > ack::MAX_RANGES {
@@ -91,19 +104,19 @@ impl Acks {
         if call == Call::No {
             return;
         }
-        let soon = call == Call::Soon;
-        let due = now + delay * if soon { 1 } else { LEISURE };
+        let due = now + delay * if call == Call::Later { LEISURE } else { 1 };
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
         self.pending = self.pending.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.urgent |= !in_order || (!soon && self.wants_unheld(now));
+        self.urgent |= call != Call::Gathered && !in_order;
+        self.urgent |= call == Call::Later && self.wants_unheld(now);
+        self.call = self.call.max(call);
         self.news |= new;
-        self.soon |= soon;
     }
 
-    /// Single acknowledgements may be lost from now on, so there will be more of them.
-    pub(crate) fn expect_loss(&mut self, now: Instant) {
-        self.trouble_until = Some(now + TROUBLE);
+    /// A message came twice: single acknowledgements may be lost, so for a while there will be more of them.
+    pub(crate) fn on_again(&mut self, now: Instant) {
+        self.trouble_until = self.trouble_until.max(Some(now + DOUBT));
     }
 
     /// Forgets what lies at or below `number`: the peer has seen it acknowledged.
@@ -128,10 +141,11 @@ impl Acks {
     fn ends_batch(&self, now: Instant) -> bool {
         let trouble = self.news && self.expects_loss(now);
         self.urgent
-            || if self.soon {
-                self.pending >= 2 || trouble
-            } else {
-                self.bytes >= if trouble { BYTES_IN_TROUBLE } else { BYTES_BEFORE_ACK }
+            || match self.call {
+                Call::No => false,
+                Call::Later => self.bytes >= if trouble { LATER_BYTES_IN_TROUBLE } else { LATER_BYTES },
+                Call::Gathered => self.bytes >= GATHERED_BYTES,
+                Call::Soon => self.pending >= 2 || trouble || self.bytes >= GATHERED_BYTES,
             }
     }
 
@@ -174,7 +188,7 @@ impl Acks {
         self.due = None;
         self.urgent = false;
         self.news = false;
-        self.soon = false;
+        self.call = Call::No;
         self.bytes = 0;
         if held < UNHELD {
             self.unheld_at = Some(now);
@@ -182,9 +196,66 @@ impl Acks {
         Ok(Some(largest))
     }
 
+    /// Nothing is to be acknowledged, and no haste is called for.
+    pub(crate) fn may_rest(&self, now: Instant) -> bool {
+        self.pending == 0 && !self.expects_loss(now)
+    }
+
+    pub(crate) fn rest(&mut self) -> Kept {
+        let Self {
+            ranges,
+            largest_at: _,
+            pending: _,
+            due: _,
+            urgent: _,
+            news: _,
+            call: _,
+            bytes: _,
+            unheld_at: _,
+            trouble_until: _,
+        } = self;
+        if ranges.len() == 1 {
+            if let Some(only) = ranges.pop_first() {
+                return Kept::One(only);
+            }
+        }
+        ranges.shrink();
+        Kept::Many(std::mem::take(ranges))
+    }
+
     /// Gives back memory that an idle session does not need.
     pub(crate) fn shrink(&mut self) {
         self.ranges.shrink();
+    }
+}
+
+/// What is kept at rest: the numbers that may still be named.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// They are all of one range, as without loss.
+    One(Range<u64>),
+    Many(Ranges),
+}
+
+impl Kept {
+    /// The highest number received.
+    pub(crate) fn highest(&self) -> Option<u64> {
+        match self {
+            Self::One(range) => range.end.checked_sub(1),
+            Self::Many(ranges) => ranges.highest(),
+        }
+    }
+
+    pub(crate) fn wake(self) -> Acks {
+        let ranges = match self {
+            Self::One(range) => {
+                let mut ranges = Ranges::new();
+                ranges.insert(range);
+                ranges
+            }
+            Self::Many(ranges) => ranges,
+        };
+        Acks { ranges, ..Acks::default() }
     }
 }
 
@@ -220,6 +291,46 @@ mod tests {
         assert_eq!(acknowledged(&[0, 1, 2, 3, 4, 5]), [1, 3, 5]);
         assert_eq!(acknowledged(&[0, 1, 2, 4, 5, 6, 7]), [1, 4, 5, 6, 7]);
         assert_eq!(acknowledged(&[0, 1, 2, 4, 3, 5, 6]), [1, 4, 3, 5, 6]);
+    }
+
+    #[test]
+    fn a_message_that_came_twice_calls_for_less_haste_than_a_gap() {
+        let hasty_for = |gap: bool| {
+            let (mut acks, start, mut room) = (Acks::default(), origin(), [0; 1_200]);
+            let arrived = |number| Arrived { number, call: Call::Soon, new: true, bytes: 100 };
+            acks.on_packet(start, &arrived(0), 25 * MS);
+            let second = if gap { 2 } else { 1 };
+            acks.on_packet(start, &arrived(second), 25 * MS);
+            acks.on_again(start);
+            let alone = (1..400_u32).take_while(|&after| {
+                acks.write(start, &mut Writer::new(&mut room)).unwrap();
+                let now = start + 10 * MS * after;
+                acks.on_packet(now, &arrived(second + u64::from(after)), 25 * MS);
+                acks.is_due(now, true)
+            });
+            alone.count()
+        };
+        assert_eq!((hasty_for(true), hasty_for(false)), (299, 99));
+    }
+
+    #[test]
+    fn pieces_with_parities_are_acknowledged_several_at_a_time_however_they_overtake_each_other() {
+        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let mut at_once = Vec::new();
+        for number in [0, 2, 1, 4, 5, 3, 7, 8] {
+            let arrived = Arrived { number, call: Call::Gathered, new: true, bytes: 800 };
+            acks.on_packet(now, &arrived, 25 * MS);
+            if acks.is_due(now, true) {
+                acks.write(now, &mut Writer::new(&mut room)).unwrap();
+                at_once.push(number);
+            }
+            now += MS;
+        }
+        assert_eq!(at_once, [1, 3]);
+        // What is left waits no longer than anything else, and not for what is worth sending again.
+        assert_eq!(acks.deadline(), Some(now - 2 * MS + 25 * MS));
+        acks.on_packet(now, &Arrived { number: 9, call: Call::Soon, new: true, bytes: 100 }, 25 * MS);
+        assert!(acks.is_due(now, true));
     }
 
     /// Which of so many leisurely packets of so many bytes, 10 ms apart, are acknowledged at the end of their batch.

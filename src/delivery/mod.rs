@@ -4,6 +4,7 @@
 pub(crate) mod ack;
 mod content;
 mod copies;
+mod counts;
 mod expiry;
 mod intake;
 mod mend;
@@ -20,6 +21,7 @@ pub(crate) mod rate;
 pub(crate) mod recovery;
 pub(crate) mod recv;
 pub(crate) mod resend;
+pub(crate) mod rest;
 pub(crate) mod rtt;
 mod schedule;
 pub(crate) mod send;

@@ -42,6 +42,11 @@ pub(super) struct Notices {
 }
 
 impl Notices {
+    /// Nothing is to be told, and no packet is remembered of which word could come late.
+    pub(super) fn after_rest(late_acks: u64) -> Self {
+        Self { late_acks, ..Self::default() }
+    }
+
     pub(super) fn tell(&mut self, id: u64, outcome: Outcome) {
         if outcome == Outcome::Lost {
             if self.lost.len() >= LOST_REMEMBERED {

@@ -16,7 +16,7 @@ pub(crate) trait Empty: Default + 'static {
 }
 
 /// A `T` that takes the room of a pointer until it is first changed, and again after `rest`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OnDemand<T>(Option<Box<T>>);
 
 impl<T> Default for OnDemand<T> {

@@ -192,7 +192,7 @@ impl Packet<'_, '_> {
         let at = self.writer.written().saturating_sub(cut.size as usize);
         pieces.for_each(|(from, to)| self.writer.mix(at, message.bytes.get(from..to).unwrap_or_default()));
         self.packed.frames += 1;
-        self.packed.call = Call::Soon;
+        self.packed.call = self.packed.call.max(Call::Gathered);
         self.packed.parities += 1;
         if message.is_followed(false) {
             let offset = u32::try_from(cut.place(first).start).ok()?;
@@ -266,7 +266,12 @@ impl Packet<'_, '_> {
         let frame = frame(message, from, to, self.now)?;
         message::encode(&frame, self.context, self.writer).ok()?;
         self.packed.frames += 1;
-        let call = if frame.is_unrepeated() { Call::Later } else { Call::Soon };
+        let gathered = frame.is_piece() && message.cut().is_some();
+        let call = match gathered {
+            true => Call::Gathered,
+            false if frame.is_unrepeated() => Call::Later,
+            false => Call::Soon,
+        };
         self.packed.call = self.packed.call.max(call);
         let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
         let whole = from == 0 && to as usize == message.bytes.len();

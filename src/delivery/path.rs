@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::rtt::Rtt;
+use super::{rest::Nanos, rtt::Rtt};
 
 /// The allowance for reordering before any was seen: this share of the shortest round trip, at least a timer's step.
 const FIRST_SHARE: u32 = 8;
@@ -40,7 +40,29 @@ pub(super) struct Path {
     run: u8,
 }
 
+/// The same, as small as it can be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    reordering: Nanos,
+    slowness: Nanos,
+    loss: u32,
+    run: u8,
+}
+
+impl Kept {
+    /// What was learnt `faded` when the peer was heard last.
+    pub(super) fn wake(self, faded: Option<Instant>) -> Path {
+        let Self { reordering, slowness, loss, run } = self;
+        Path { reordering: reordering.into(), slowness: slowness.into(), faded, loss, run }
+    }
+}
+
 impl Path {
+    pub(super) fn rest(&self) -> Kept {
+        let Self { reordering, slowness, faded: _, loss, run } = *self;
+        Kept { reordering: reordering.into(), slowness: slowness.into(), loss, run }
+    }
+
     /// What is allowed in any case.
     fn first_allowance(rtt: &Rtt) -> Duration {
         (rtt.shortest() / FIRST_SHARE).clamp(FIRST_LEAST, FIRST_MOST)

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::rest::Nanos;
+
 /// Coarsest timer that is worth setting.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
@@ -18,7 +20,44 @@ pub(crate) struct Rtt {
     measured: bool,
 }
 
+/// The same, as small as it can be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    latest: Nanos,
+    min: Nanos,
+    smoothed: Nanos,
+    variance: Nanos,
+    jitter: Nanos,
+    measured: bool,
+}
+
+impl Kept {
+    pub(crate) fn wake(self) -> Rtt {
+        let Self { latest, min, smoothed, variance, jitter, measured } = self;
+        Rtt {
+            latest: latest.into(),
+            min: min.into(),
+            smoothed: smoothed.into(),
+            variance: variance.into(),
+            jitter: jitter.into(),
+            measured,
+        }
+    }
+}
+
 impl Rtt {
+    pub(crate) fn rest(&self) -> Kept {
+        let Self { latest, min, smoothed, variance, jitter, measured } = *self;
+        Kept {
+            latest: latest.into(),
+            min: min.into(),
+            smoothed: smoothed.into(),
+            variance: variance.into(),
+            jitter: jitter.into(),
+            measured,
+        }
+    }
+
     pub(crate) fn new(initial: Duration) -> Self {
         Self {
             latest: initial,

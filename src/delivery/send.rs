@@ -30,7 +30,7 @@ pub(super) struct Limits {
     pub(super) bytes: usize,
     pub(super) messages: usize,
     pub(super) delivery: usize,
-    unreliable: usize,
+    pub(super) unreliable: usize,
 }
 
 /// Messages on their way out.
@@ -68,9 +68,9 @@ pub(crate) struct SendQueue {
     pub(super) unsent_bytes: usize,
     /// Charge of all `Delivery` messages packed in this session, and how far the peer lets it go.
     pub(super) window_used: u64,
-    window_limit: u64,
+    pub(super) window_limit: u64,
     /// Charge of `Delivery` messages that one lane may have given out from its oldest unacknowledged one on.
-    lane_limit: u64,
+    pub(super) lane_limit: u64,
     /// Parts sent again.
     pub(crate) resent_parts: u64,
     /// Parities sent.
@@ -304,7 +304,7 @@ impl SendQueue {
 }
 
 impl Limits {
-    fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             bytes: config.send_queue_bytes,
             messages: config.send_queue_messages,

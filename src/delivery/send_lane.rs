@@ -6,13 +6,13 @@ use std::{cmp::Reverse, collections::VecDeque};
 
 use super::{
     Guarantee,
-    notices::Outcome,
+    counts::Counts,
     on_demand::OnDemand,
     options::{LaneOptions, SendOptions},
     ranges::Ranges,
     slots::Slots,
 };
-use crate::wire::message::Numbers;
+use crate::{stats::Tally, wire::message::Numbers};
 
 /// How far the newest index may be ahead of the oldest that is not acknowledged. PROTOCOL.md, "Limits".
 pub(crate) const MAX_INDEX_SPAN: u64 = 1 << 16;
@@ -47,28 +47,6 @@ impl Entry {
     /// Lower is packed earlier: group by group, and inside a group by priority.
     fn rank(&self) -> (u64, Reverse<u8>) {
         (self.tag, Reverse(self.priority))
-    }
-}
-
-/// What a lane counts over the endpoint's life.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) sent: u64,
-    pub(crate) dropped: u64,
-    pub(crate) expired: u64,
-    pub(crate) superseded: u64,
-    pub(crate) copies: u64,
-    pub(crate) lost_parts: u64,
-}
-
-impl Counts {
-    /// The counter of messages that ended so before they arrived.
-    pub(crate) fn of(&mut self, why: Outcome) -> &mut u64 {
-        match why {
-            Outcome::Expired => &mut self.expired,
-            Outcome::Superseded => &mut self.superseded,
-            Outcome::Acked | Outcome::Lost => &mut self.dropped,
-        }
     }
 }
 
@@ -113,6 +91,37 @@ pub(crate) struct SendLane {
     skipped: OnDemand<Ranges>,
     pub(crate) unanswered: usize,
     next_wire_id: u64,
+}
+
+/// A lane at rest: its numbers, and what it was told and counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    lane: u8,
+    open: bool,
+    /// Where they are not the usual ones.
+    options: Option<Box<LaneOptions>>,
+    turn: u64,
+    counts: Tally<6>,
+    tag: u64,
+    packed_tag: Option<u64>,
+    set: u64,
+    base: u64,
+    next_index: u64,
+    next_wire_id: u64,
+}
+
+impl Kept {
+    pub(crate) fn wake(self, bounds: (usize, usize)) -> SendLane {
+        let Self { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id } =
+            self;
+        let mut new = SendLane::new(lane, bounds);
+        if let Some(options) = options {
+            new.set_options(*options, bounds);
+        }
+        let acked_below = next_index;
+        let numbers = SendLane { tag, open, packed_tag, set, base, next_index, acked_below, ..new };
+        SendLane { turn, counts: counts.into(), next_wire_id, ..numbers }
+    }
 }
 
 impl SendLane {
@@ -312,6 +321,48 @@ impl SendLane {
     pub(crate) fn reset(&mut self) {
         let Self { lane, options, most_bytes, most_messages, share, counts, open, .. } = *self;
         *self = Self { lane, options, most_bytes, most_messages, share, counts, open, ..Self::default() };
+    }
+
+    /// Every `Delivery` was acknowledged or skipped.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.messages == 0 && self.given.is_empty() && self.skipped.is_empty() && self.unanswered == 0
+    }
+
+    pub(crate) fn rest(self) -> Kept {
+        let Self {
+            lane,
+            options,
+            turn,
+            counts,
+            tag,
+            open,
+            packed_tag,
+            set,
+            base,
+            next_index,
+            next_wire_id,
+            // What the options and the configuration tell.
+            most_bytes: _,
+            most_messages: _,
+            share: _,
+            // What stands only while messages are held or were not acknowledged.
+            ordered: _,
+            unordered: _,
+            gone: _,
+            bytes: _,
+            messages: _,
+            unsent_bytes: _,
+            blocked: _,
+            slots: _,
+            given: _,
+            given_bytes: _,
+            acked_below: _,
+            skipped: _,
+            unanswered: _,
+        } = self;
+        let options = Some(options).filter(|options| *options != LaneOptions::default()).map(Box::new);
+        let counts = counts.into();
+        Kept { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id }
     }
 
     pub(crate) fn shrink(&mut self) {

@@ -22,7 +22,7 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Member<P> {
     pub(crate) peer: P,
-    pub(crate) connection: Box<Connection>,
+    pub(crate) connection: Connection,
     pub(super) standing: Standing,
     /// The round of reading in which it was heard last, and how many of its datagrams were taken in it.
     pub(super) reads: (u32, u32),
@@ -35,7 +35,7 @@ pub(crate) struct Member<P> {
 }
 
 impl<P> Member<P> {
-    pub(super) fn new(peer: P, connection: Box<Connection>, standing: Standing) -> Self {
+    pub(super) fn new(peer: P, connection: Connection, standing: Standing) -> Self {
         Self {
             peer,
             connection,

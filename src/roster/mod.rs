@@ -2,21 +2,23 @@
 //! send and who has news. Knows neither keys nor datagrams. No call but `ids` walks over all peers: they stand in
 //! queues, in each once. PROTOCOL.md, "Server".
 
+mod counts;
 mod heap;
 mod member;
 mod origin;
 mod places;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use self::{heap::Deadlines, member::Standing, places::Places};
 pub(crate) use self::{
+    counts::Counts,
     member::Member,
     origin::{Origin, ip16},
 };
+use self::{heap::Deadlines, member::Standing, places::Places};
 use crate::{
     connection::Connection,
     error::CloseReason,
@@ -27,14 +29,18 @@ use crate::{
 const MAX_EVENTS: usize = 65_536;
 /// Peers whose timers one call runs at most; the rest is due at once.
 pub(crate) const MAX_DUE: usize = 4_096;
+/// A prefix's share of the places to wait for the application, as a divisor of them.
+const ASKING_SHARE: usize = 8;
 /// How long what an ended session has left to yield is kept for an application that does not ask.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// All peers of a server and their queues.
 #[derive(Debug)]
 pub(crate) struct Roster<P> {
-    members: Places<Member<P>>,
-    asking: usize,
+    /// Each in a block of its own, so that the table of places, which doubles when it is full, is small.
+    members: Places<Box<Member<P>>>,
+    /// Who waits for the application, by index, and as whom it counts.
+    asking: BTreeMap<u32, Origin>,
     /// Counts rounds of reading: in each of them every peer has a share.
     round: u32,
     deadlines: Deadlines,
@@ -51,7 +57,7 @@ impl<P> Default for Roster<P> {
     fn default() -> Self {
         Self {
             members: Places::default(),
-            asking: 0,
+            asking: BTreeMap::new(),
             round: 0,
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
@@ -72,7 +78,7 @@ impl<P> Roster<P> {
 
     /// How many wait for the application's yes.
     pub(crate) fn asking(&self) -> usize {
-        self.asking
+        self.asking.len()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> + '_ {
@@ -80,11 +86,11 @@ impl<P> Roster<P> {
     }
 
     pub(crate) fn get(&self, id: PeerId) -> Option<&Member<P>> {
-        self.members.get(id)
+        self.members.get(id).map(|member| &**member)
     }
 
     pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Member<P>> {
-        self.members.get_mut(id)
+        self.members.get_mut(id).map(|member| &mut **member)
     }
 
     /// Whether messages can be queued for it.
@@ -94,28 +100,37 @@ impl<P> Roster<P> {
 
     /// Of a peer that was let in, also after its session ended and until all was yielded.
     pub(crate) fn connection(&self, id: PeerId) -> Option<&Connection> {
-        self.get(id).filter(|member| !member.asks()).map(|member| &*member.connection)
+        self.get(id).filter(|member| !member.asks()).map(|member| &member.connection)
     }
 
     /// The peer may have something to send afterwards.
     pub(crate) fn connection_mut(&mut self, id: PeerId) -> Option<&mut Connection> {
         self.touch(id);
-        self.get_mut(id).filter(|member| !member.asks()).map(|member| &mut *member.connection)
+        self.get_mut(id).filter(|member| !member.asks()).map(|member| &mut member.connection)
     }
 
     // ---- coming and going ----
+
+    /// Whether one of `most` places to wait for the application is left for somebody of this origin: once more than half
+    /// are taken, an origin may have its share. PROTOCOL.md, "Server".
+    pub(crate) fn may_ask(&self, origin: &Origin, most: usize) -> bool {
+        let own = self.asking.values().filter(|other| *other == origin).count();
+        let share_full = self.asking() * 2 > most && own >= (most / ASKING_SHARE).max(1);
+        self.asking() < most && !share_full
+    }
 
     /// A newcomer waits for the application's yes. Given back, it finds no place.
     pub(crate) fn ask(
         &mut self,
         now: Instant,
         until: Instant,
+        origin: Origin,
         peer: P,
-        connection: Box<Connection>,
+        connection: Connection,
     ) -> Result<PeerId, P> {
-        let member = Member::new(peer, connection, Standing::Asks { until });
+        let member = Box::new(Member::new(peer, connection, Standing::Asks { until }));
         let id = self.members.insert(member).map_err(|member| member.peer)?;
-        self.asking += 1;
+        self.asking.insert(id.index, origin);
         self.deadlines.set_after(id.index, now, until);
         Ok(id)
     }
@@ -123,9 +138,9 @@ impl<P> Roster<P> {
     /// The application has said yes.
     pub(crate) fn let_in(&mut self, id: PeerId) -> Option<&mut Member<P>> {
         let member = self.members.get_mut(id).filter(|member| member.asks())?;
-        self.asking -= 1;
+        self.asking.remove(&id.index);
         member.standing = Standing::Open;
-        Some(member)
+        Some(&mut **member)
     }
 
     /// A live session is over. What it has left to yield stays until the application has taken it. Whether nothing keeps
@@ -148,9 +163,9 @@ impl<P> Roster<P> {
 
     pub(crate) fn remove(&mut self, id: PeerId) -> Option<Member<P>> {
         let member = self.members.remove(id)?;
-        self.asking -= usize::from(member.asks());
+        self.asking.remove(&id.index);
         self.deadlines.set(id.index, None);
-        Some(member)
+        Some(*member)
     }
 
     // ---- time ----
@@ -174,8 +189,8 @@ impl<P> Roster<P> {
 
     /// Whether something of the peer is due; `live` says when, of a live session.
     pub(crate) fn is_due(&self, now: Instant, id: PeerId, live: impl FnOnce(&Member<P>) -> Instant) -> bool {
-        let due = |member: &Member<P>| member.stays_until().unwrap_or_else(|| live(member));
-        self.members.get(id).map(due).is_some_and(|due| due <= now)
+        let Some(member) = self.members.get(id) else { return false };
+        member.stays_until().unwrap_or_else(|| live(member)) <= now
     }
 
     /// Writes down when the peer is due next; `live` says it of a live session.
@@ -278,8 +293,9 @@ mod tests {
     use crate::{config::Config, os::Environment};
 
     fn newcomer(roster: &mut Roster<()>, now: Instant) -> PeerId {
-        let connection = Box::new(Connection::new(&Arc::new(Config::default())));
-        roster.ask(now, now + Duration::from_secs(3), (), connection).unwrap()
+        let connection = Connection::new(&Arc::new(Config::default()));
+        let origin = Origin::of(([10, 0, 0, 1], 1).into(), &[]);
+        roster.ask(now, now + Duration::from_secs(3), origin, (), connection).unwrap()
     }
 
     #[test]
@@ -331,6 +347,48 @@ mod tests {
         assert_eq!(roster.next_due(now + LINGER), Some(id));
         roster.remove(id);
         assert_eq!((roster.deadline(), roster.len()), (None, 0));
+    }
+
+    #[test]
+    fn one_prefix_cannot_take_all_places_to_wait_for_the_application() {
+        let now = Environment::os().now();
+        let proxies = [[10, 0, 0, 1].into()];
+        let connection = || Connection::new(&Arc::new(Config::default()));
+        let mut roster = Roster::default();
+        let mut waiting = Vec::new();
+        let mut ask = |roster: &mut Roster<()>, address: [u8; 4], port: u16| {
+            let origin = Origin::of((address, port).into(), &proxies);
+            let may = roster.may_ask(&origin, 256);
+            if may {
+                waiting.push(roster.ask(now, now, origin, (), connection()).unwrap());
+            }
+            may
+        };
+        let of_net = |net| [192, 0, net, 1];
+        assert_eq!(
+            (0..300).filter(|_| ask(&mut roster, of_net(1), 1)).count(),
+            129,
+            "nobody else wants them"
+        );
+        let others = [2, 3, 4, 5, 6].map(|net| (0..300).filter(|_| ask(&mut roster, of_net(net), 1)).count());
+        assert_eq!((others, roster.asking()), ([32, 32, 32, 31, 0], 256), "at the bound");
+        for id in waiting.drain(..129) {
+            assert!(roster.let_in(id).is_some());
+        }
+        // Players behind a known proxy are no prefix.
+        let mut ask = |port| {
+            let origin = Origin::of(([10, 0, 0, 1], port).into(), &proxies);
+            let may = roster.may_ask(&origin, 256);
+            if may {
+                waiting.push(roster.ask(now, now, origin, (), connection()).unwrap());
+            }
+            may
+        };
+        assert_eq!((0..300).filter(|&port| ask(port)).count(), 129);
+        for id in waiting {
+            roster.remove(id);
+        }
+        assert_eq!((roster.asking(), roster.len()), (0, 129));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Sealed {
         self.closes.clear();
         if let Some(live) = &mut self.live {
             match live.cids.as_mut().map(|cids| cids.change(now, rng)).transpose() {
-                Ok(cid) => live.prefix = cid.flatten().map_or(live.prefix, |cid| live.prefix.with_cid(cid)),
+                Ok(cid) => cid.flatten().into_iter().for_each(|cid| live.take_cid(cid)),
                 Err(failure) => return self.fail(now, failure),
             }
             self.connection.ping(now);

@@ -68,6 +68,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 const EARLY: Duration = Duration::from_millis(100);
 /// CONFIRM (and FIN) are repeated this often. PROTOCOL.md, "Key confirmation".
 const CONFIRM_EVERY: Duration = Duration::from_millis(250);
+/// While an attempt is held, the old session is asked this often in all.
+const ASKS: u32 = 3;
 /// A completed attempt is given up this long after its RESP: always more than the life of a half-open entry, so that no
 /// entry confirms a session whose other end is gone (rule 5).
 const UNCONFIRMED_LIFE: Duration = Duration::from_secs(6);
@@ -128,6 +130,11 @@ impl Attempt {
 
     pub(super) fn ends(&self) -> Instant {
         self.ends
+    }
+
+    /// How long ago it began.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -255,6 +262,9 @@ pub(super) struct Unconfirmed {
     pub(super) fin: Option<NoiseBytes>,
     ends: Instant,
     flight_at: Instant,
+    /// When the old session is asked again, and how long after that once more.
+    ask_at: Instant,
+    ask_every: Duration,
     /// FIN or CONFIRM has left (or is about to): the peer may be live under these keys.
     flown: bool,
     pub(super) fin_due: bool,
@@ -277,6 +287,8 @@ impl Unconfirmed {
             fin,
             ends: now + UNCONFIRMED_LIFE,
             flight_at: now + wait,
+            ask_at: now + wait / ASKS,
+            ask_every: wait / ASKS,
             flown: false,
             fin_due: false,
             confirm_due: false,
@@ -289,15 +301,22 @@ impl Unconfirmed {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.ends.min(self.flight_at)
+        let ask_at = if self.flown { self.flight_at } else { self.ask_at };
+        self.ends.min(self.flight_at).min(ask_at)
     }
 
-    /// Marks FIN and CONFIRM as due when their time has come.
-    pub(super) fn tick(&mut self, now: Instant) {
+    /// Marks FIN and CONFIRM as due when their time has come. `true`: until then the old session is to be asked again,
+    /// now; what asked it first may be lost.
+    pub(super) fn tick(&mut self, now: Instant) -> bool {
         if self.flight_at <= now {
             self.flight_at = now + CONFIRM_EVERY;
             self.fly();
         }
+        let asks = !self.flown && self.ask_at <= now;
+        if asks {
+            self.ask_at = now + self.ask_every;
+        }
+        asks
     }
 
     /// The last flight once more, if it did not leave just before.

@@ -32,7 +32,7 @@ const GAVE_WAY_WAIT: Duration = Duration::from_secs(3);
 const FIN_COST: u32 = 1;
 
 /// How long the old session has to answer before a new one takes its place.
-const ASK_AT_LEAST: Duration = Duration::from_millis(300);
+const ASK_AT_LEAST: Duration = Duration::from_millis(600);
 const ASK_AT_MOST: Duration = Duration::from_secs(2);
 
 impl Sealed {
@@ -183,15 +183,15 @@ impl Sealed {
             return true;
         }
         let patience = PROBE_WAIT.max(self.connection.pto() * 3);
-        let (first, last) = *live.probe.get_or_insert_with(|| {
+        let (first, last) = **live.probe.get_or_insert_with(|| {
             self.connection.ping(now);
-            (now, now)
+            Box::new((now, now))
         });
         if now.saturating_duration_since(first) >= patience {
             return true;
         }
         if now.saturating_duration_since(last) >= PROBE_EVERY {
-            live.probe = Some((first, now));
+            live.probe = Some(Box::new((first, now)));
             self.connection.ping(now);
         }
         false
@@ -216,7 +216,7 @@ impl Sealed {
         id: [u8; 32],
         candidate: Candidate,
     ) -> Result<(), Failure> {
-        let Answered { response, response_id, stage } = self.local.answer(rng, id, candidate, None)?;
+        let Answered { response, response_id, after } = self.local.answer(rng, candidate, None)?;
         self.half_open.insert(HalfOpen {
             id,
             ephemeral,
@@ -226,7 +226,7 @@ impl Sealed {
             reads: PerSecond::new(FAILING_READS, now),
             reply_due: true,
             source: Source::new(self.paths.as_ref().and_then(|paths| paths.from)),
-            stage,
+            stage: after.stage(id)?,
         });
         Ok(())
     }
@@ -238,14 +238,15 @@ impl Sealed {
         rng: &mut R,
         body: &Body<'_>,
     ) -> Result<(), Dropped> {
-        let (answer, ephemeral, id) = match self.dial.as_mut().map(|dial| &mut dial.phase) {
+        let (answer, ephemeral, id, age) = match self.dial.as_mut().map(|dial| &mut dial.phase) {
             Some(Phase::Sent(attempt)) => {
                 if !refers(body, &attempt.id) || !attempt.reads.allows(now) {
                     return Err(Dropped::Handshake);
                 }
                 // Counted as failing until it has not failed.
                 attempt.reads.note();
-                (self.local.read_answer(&attempt.noise, body.noise)?, attempt.ephemeral, attempt.id)
+                let age = attempt.age(now);
+                (self.local.read_answer(&attempt.noise, body.noise)?, attempt.ephemeral, attempt.id, age)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
                 // The accepted RESP again: FIN or CONFIRM was lost.
@@ -263,7 +264,7 @@ impl Sealed {
         let response = crypto::hash(&[body.noise]);
         match self.local.conclude(rng, id, answer) {
             Ok((agreed, fin)) => {
-                let wait = self.ask_once_more(now);
+                let wait = self.ask_old_session(now, age);
                 let unconfirmed = Unconfirmed::new(agreed, ephemeral, response, fin, (now, wait));
                 if let Some(paths) = &mut self.paths {
                     paths.answered();
@@ -281,15 +282,16 @@ impl Sealed {
     }
 
     /// A RESP to an attempt that silence began says that the peer is there, not that it lost the session. The old
-    /// session is asked once more before it is replaced: what is unacknowledged in it would be lost. Gives the time to
-    /// wait for that. PROTOCOL.md, "Replacement".
-    fn ask_once_more(&mut self, now: Instant) -> Duration {
+    /// session is asked before it is replaced, more than once, since many sessions may be in the same doubt and fill the
+    /// same queues: what is unacknowledged in it would be lost. Gives the time to wait for that. PROTOCOL.md, "Replacement".
+    fn ask_old_session(&mut self, now: Instant, age: Duration) -> Duration {
         let doubted = self.live.is_some() && self.dial.as_ref().is_some_and(|dial| dial.why == Why::Silence);
         if !doubted {
             return Duration::ZERO;
         }
         self.connection.ping(now);
-        (self.connection.pto() * 3).clamp(ASK_AT_LEAST, ASK_AT_MOST)
+        // What the attempt took tells how long the way is at the moment, which the session's own estimate does not.
+        (self.connection.pto() * 3).max(age * 2).clamp(ASK_AT_LEAST, ASK_AT_MOST)
     }
 
     fn handle_fin(&mut self, now: Instant, body: &Body<'_>) -> Result<(), Dropped> {

@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Padding},
     connection::{BASE_DATAGRAM, Connection, Negotiated},
     crypto::{self, Channel, PublicKey, Secret, Side},
-    wire::frame::{Frame, MAX_CLOSE_REASON},
+    wire::frame::{CID_LEN, Frame, MAX_CLOSE_REASON},
 };
 
 /// How often CLOSE is sent, each time under its own number.
@@ -45,15 +45,15 @@ pub(super) struct Live {
     /// BLAKE2s of the Noise message 1 that made the session.
     pub(super) init: [u8; 32],
     pub(super) negotiated: Negotiated,
-    /// What stands before our packets.
-    pub(super) prefix: Prefix,
+    /// What stands before our packets to a server.
+    pub(super) prefix: Option<Box<Prefix>>,
     /// The ids of the server to which we are a client.
     pub(super) cids: Option<Box<Cids>>,
     pub(super) violations: u8,
     /// Datagrams that no key opened.
     pub(super) failures: u64,
     /// The first and the last PING that a stranger's INIT made us send. PROTOCOL.md, "Replacement".
-    pub(super) probe: Option<(Instant, Instant)>,
+    pub(super) probe: Option<Box<(Instant, Instant)>>,
     pub(super) kept_alive: Instant,
     skip_at: u64,
     ratchet: Ratchet,
@@ -105,13 +105,20 @@ impl Live {
             peer,
             init,
             negotiated,
-            prefix,
+            prefix: Some(prefix).filter(|prefix| prefix.len() > 0).map(Box::new),
             cids,
             violations: 0,
             failures: 0,
             probe: None,
             kept_alive: now,
         })
+    }
+
+    /// The server's id for this session is another one from now on. Without one, nothing stands before packets.
+    pub(super) fn take_cid(&mut self, cid: [u8; CID_LEN]) {
+        if let Some(prefix) = &mut self.prefix {
+            **prefix = prefix.with_cid(cid);
+        }
     }
 
     /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
@@ -256,19 +263,23 @@ impl Live {
         self.skip(now, connection, rng)?;
         let out_len = out.len();
         let out = out.get_mut(..out_len.min(self.negotiated.max_datagram.into())).ok_or(Failure::Room)?;
-        let written = connection.transmit(now, self.channel.seal.next_number(), room(&self.prefix, out)?);
+        let written = connection.transmit(
+            now,
+            self.channel.seal.next_number(),
+            room(front(self.prefix.as_deref()), out)?,
+        );
         if written == 0 {
             return Ok(0);
         }
         // All ids have one length, so what was written stays where it is.
         if let Some(cid) = self.cids.as_mut().map(|cids| cids.next_packet(now, rng)).transpose()?.flatten() {
-            self.prefix = self.prefix.with_cid(cid);
+            self.take_cid(cid);
         }
         // Padding must not make it larger than the path is known to take.
-        let least = self.prefix.len() + written + PACKET_OVERHEAD;
+        let least = front(self.prefix.as_deref()).len() + written + PACKET_OVERHEAD;
         let largest = usize::from(connection.mtu()).max(least).min(out.len());
         let out = out.get_mut(..largest).ok_or(Failure::Room)?;
-        seal_packet(&mut self.channel.seal, &self.prefix, written, config.padding, out)
+        seal_packet(&mut self.channel.seal, front(self.prefix.as_deref()), written, config.padding, out)
     }
 
     /// The next datagram and where it goes; its length is 0 if there is none. Questions of the path come first, and until
@@ -282,7 +293,7 @@ impl Live {
         rng: &mut R,
         out: &mut [u8],
     ) -> Result<(usize, SocketAddr), Failure> {
-        if let Some(probe) = roam.poll(now, connection.pto(), self.prefix.len()) {
+        if let Some(probe) = roam.poll(now, connection.pto(), front(self.prefix.as_deref()).len()) {
             let len = self.transmit_probe(now, config.padding, connection, &probe, out)?;
             roam.pay(probe.to, len);
             return Ok((len, probe.to));
@@ -306,7 +317,14 @@ impl Live {
         let number = self.channel.seal.next_number();
         let most = u16::try_from(probe.most).unwrap_or(u16::MAX);
         let max = self.negotiated.max_datagram.min(BASE_DATAGRAM).min(most);
-        let len = seal_frame(&mut self.channel.seal, &self.prefix, &probe.frame, padding, max, out)?;
+        let len = seal_frame(
+            &mut self.channel.seal,
+            front(self.prefix.as_deref()),
+            &probe.frame,
+            padding,
+            max,
+            out,
+        )?;
         connection.pass_over(now, number);
         Ok(len)
     }
@@ -325,8 +343,14 @@ impl Live {
             let mut datagram = vec![0; max.into()];
             let frame = Frame::Close { code, reason };
             // Without numbers left there is no farewell; the peer will time out.
-            let sealed =
-                seal_frame(&mut self.channel.seal, &self.prefix, &frame, padding, max, &mut datagram);
+            let sealed = seal_frame(
+                &mut self.channel.seal,
+                front(self.prefix.as_deref()),
+                &frame,
+                padding,
+                max,
+                &mut datagram,
+            );
             let Ok(len) = sealed else { return };
             datagram.truncate(len);
             send(datagram);
@@ -338,6 +362,11 @@ impl Live {
         let acked = connection.largest_acked().unwrap_or(0);
         self.channel.seal.next_number().saturating_sub(acked) < MAX_AHEAD
     }
+}
+
+/// What stands before our packets.
+fn front(prefix: Option<&Prefix>) -> &Prefix {
+    prefix.unwrap_or(&Prefix::NONE)
 }
 
 fn step_gap(connection: &Connection) -> Duration {

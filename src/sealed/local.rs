@@ -9,6 +9,7 @@ use rand_core::TryCryptoRng;
 
 use super::{
     Agreed, Credentials, Failure,
+    finished::{Finished, Waits},
     half_open::Stage,
     messages::{self, MAX_PAYLOAD, NoiseBytes, PACKET_OVERHEAD},
     seal::Prefix,
@@ -53,12 +54,36 @@ pub(super) struct LastRead {
     prefix: Prefix,
 }
 
-/// Our message 2 and what we wait for after it.
+/// Our message 2, and what comes after it.
 pub(super) struct Answered {
     pub(super) response: NoiseBytes,
     /// BLAKE2s of it.
     pub(super) response_id: [u8; 32],
-    pub(super) stage: Stage,
+    pub(super) after: After,
+}
+
+/// The state after our message 2.
+pub(super) struct After {
+    noise: Handshake,
+    /// Where no message 3 follows.
+    negotiated: Option<Negotiated>,
+}
+
+impl After {
+    /// What an endpoint with one peer waits for: its few entries have their keys at hand, which many packets are tried
+    /// with. `id` is the hash of message 1.
+    pub(super) fn stage(self, id: [u8; 32]) -> Result<Stage, Failure> {
+        let Some(negotiated) = self.negotiated else { return Ok(Stage::AwaitsFin(Box::new(self.noise))) };
+        let agreed = agree(self.noise, Side::Responder, id, negotiated, (None, Prefix::default()));
+        Ok(Stage::AwaitsPacket(Box::new(agreed.map_err(failure)?)))
+    }
+
+    /// What a server of many waits for.
+    pub(super) fn waits(self) -> Result<Waits, Failure> {
+        let Some(negotiated) = self.negotiated else { return Ok(Waits::Fin(Box::new(self.noise))) };
+        let finished = Finished::new(self.noise, negotiated).map_err(failure)?;
+        Ok(Waits::Packet(Box::new(finished)))
+    }
 }
 
 impl Local {
@@ -120,11 +145,10 @@ impl Local {
         if known || self.credentials.trust.allows(key) { Ok(()) } else { Err(Dropped::Handshake) }
     }
 
-    /// Message 2. `id` is the hash of message 1; `cid` is the id by which a server wants to be addressed.
+    /// Message 2. `cid` is the id by which a server wants to be addressed.
     pub(super) fn answer<R: TryCryptoRng + ?Sized>(
         &self,
         rng: &mut R,
-        id: [u8; 32],
         candidate: Candidate,
         cid: Option<[u8; CID_LEN]>,
     ) -> Result<Answered, Failure> {
@@ -134,14 +158,7 @@ impl Local {
         let payload = payload.get(..len).ok_or(Failure::Room)?;
         let response = NoiseBytes::written(|out| noise.write(rng, payload, out).map_err(failure))?;
         let response_id = crypto::hash(&[response.as_bytes()]);
-        let stage = match negotiated {
-            Some(negotiated) => {
-                let agreed = agree(noise, Side::Responder, id, negotiated, (None, Prefix::default()));
-                Stage::AwaitsPacket(Box::new(agreed.map_err(failure)?))
-            }
-            None => Stage::AwaitsFin(Box::new(noise)),
-        };
-        Ok(Answered { response, response_id, stage })
+        Ok(Answered { response, response_id, after: After { noise, negotiated } })
     }
 
     /// Reads message 2 with the state that sent message 1.
@@ -190,6 +207,11 @@ impl Local {
         Ok(LastRead { noise, negotiated, cid: None, prefix: Prefix::default() })
     }
 
+    /// A server's end of the handshake after message 3.
+    pub(super) fn finished(fin: LastRead) -> Result<Finished, Dropped> {
+        Finished::new(fin.noise, fin.negotiated).map_err(|_| Dropped::Handshake)
+    }
+
     /// The responder's keys after message 3.
     pub(super) fn agreed(id: [u8; 32], fin: LastRead) -> Result<Agreed, Dropped> {
         let LastRead { noise, negotiated, cid, prefix } = fin;
@@ -220,7 +242,7 @@ fn agree(
     (cid, prefix): (Option<[u8; CID_LEN]>, Prefix),
 ) -> Result<Agreed, NoiseError> {
     let peer = noise.remote_static();
-    let channel = Channel::derive(noise.split()?, side);
+    let channel = Channel::derive(&noise.split()?, side);
     Ok(Agreed { channel, side, peer, init, negotiated, cid, prefix })
 }
 

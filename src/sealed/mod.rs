@@ -7,6 +7,7 @@ mod chance;
 mod cids;
 mod client;
 mod dial;
+mod finished;
 mod half_open;
 mod handshake;
 mod life;
@@ -35,7 +36,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub(crate) use self::listener::{CookieSecrets, NoListener, Peer as ServerPeer};
+pub(crate) use self::listener::{NoListener, Peer as ServerPeer, Port};
 use self::{
     budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},

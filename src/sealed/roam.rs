@@ -26,6 +26,9 @@ const MAX_ANSWERS: usize = 4;
 const MAX_TRIES: u8 = 3;
 /// After a change, or when the old address has answered first, nothing is followed for so long.
 const REST: Duration = Duration::from_secs(1);
+/// An address is asked by the same bytes for so long, and an answer counts as long. The way there may be much longer
+/// than the one that the timers know.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of a PATH_CHALLENGE or PATH_RESPONSE frame.
 const FRAME_LEN: usize = 9;
 
@@ -61,6 +64,8 @@ struct Asked {
     /// A challenge has left.
     asked: bool,
     next_at: Instant,
+    /// Until then an answer counts.
+    until: Instant,
 }
 
 impl Asked {
@@ -72,7 +77,8 @@ impl Asked {
     ) -> Option<Self> {
         // Without randomness nothing can be proven, so everything stays as it is.
         let data = crypto::random(rng).ok()?;
-        Some(Self { address, data, credit, tries: 0, asked: false, next_at: now })
+        let until = now + ANSWERED_WITHIN;
+        Some(Self { address, data, credit, tries: 0, asked: false, next_at: now, until })
     }
 
     /// Bytes came from there.
@@ -110,6 +116,27 @@ impl Moving {
     }
 }
 
+/// Candidates that were given up and may still answer: the newest take the places of the oldest.
+#[derive(Debug, Default)]
+struct Late {
+    asked: [Option<(SocketAddr, [u8; 8], Instant)>; MAX_CANDIDATES],
+}
+
+impl Late {
+    fn note(&mut self, given_up: &Asked) {
+        self.asked.rotate_right(1);
+        if let Some(first) = self.asked.first_mut() {
+            *first = Some((given_up.address, given_up.data, given_up.until));
+        }
+    }
+
+    /// What this address was asked, and how long that counts.
+    fn at(&self, now: Instant, from: SocketAddr) -> Option<([u8; 8], Instant)> {
+        let here = |(address, _, until): &&(SocketAddr, _, Instant)| *address == from && now < *until;
+        self.asked.iter().flatten().find(here).map(|(_, data, until)| (*data, *until))
+    }
+}
+
 /// The path of one session.
 #[derive(Debug)]
 pub(super) struct Roam {
@@ -117,6 +144,7 @@ pub(super) struct Roam {
     proven: bool,
     rests_until: Option<Instant>,
     moving: Option<Box<Moving>>,
+    late: Option<Box<Late>>,
 }
 
 impl Roam {
@@ -128,7 +156,7 @@ impl Roam {
         (address, proven): (SocketAddr, bool),
         bytes: usize,
     ) -> Option<Self> {
-        let mut this = Self { address, proven, rests_until: None, moving: None };
+        let mut this = Self { address, proven, rests_until: None, moving: None, late: None };
         if !proven {
             let own = Some(Asked::new(now, rng, address, Some(bytes))?);
             this.moving = Some(Box::new(Moving { own, ..Moving::default() }));
@@ -189,7 +217,10 @@ impl Roam {
         }
         // Somebody else may have copied the datagram, and may have been faster: both addresses are asked.
         let own = Asked::new(now, rng, self.address, None);
-        let (Some(own), Some(candidate)) = (own, Asked::new(now, rng, from, Some(bytes))) else { return };
+        let (Some(own), Some(mut candidate)) = (own, Asked::new(now, rng, from, Some(bytes))) else { return };
+        if let Some((data, until)) = self.late.as_ref().and_then(|late| late.at(now, from)) {
+            (candidate.data, candidate.until) = (data, until);
+        }
         let moving = self.moving.get_or_insert_default();
         match &mut moving.own {
             Some(own) => own.tries = 0,
@@ -211,15 +242,20 @@ impl Roam {
 
     /// The packet of this arrival held a PATH_RESPONSE. Gives the address before, if the path has changed.
     fn on_response(&mut self, now: Instant, arrival: &Arrival, data: [u8; 8]) -> Option<SocketAddr> {
-        let moving = self.moving.as_mut()?;
         // An answer counts for the address that it comes from, and only there was its question heard.
-        moving.at(arrival.from).filter(|asked| asked.data == data)?;
+        let asked = self.moving.as_mut().and_then(|moving| moving.at(arrival.from)).map(|asked| asked.data);
+        let late = self.late.as_ref().and_then(|late| late.at(now, arrival.from)).map(|(data, _)| data);
+        if asked.or(late) != Some(data) {
+            return None;
+        }
         if arrival.from == self.address {
+            let moving = self.moving.as_mut()?;
             self.proven = true;
             // The peer is still there: what came from elsewhere were copies. An older packet does not tell, it may have
             // left before the peer moved.
             if arrival.newest && !arrival.probing && !moving.candidates.is_empty() {
                 moving.candidates.clear();
+                self.late = None;
                 self.rests_until = Some(now + REST);
             }
             if moving.candidates.is_empty() {
@@ -230,8 +266,11 @@ impl Roam {
             self.tidy();
             return None;
         }
-        moving.candidates.clear();
-        moving.own = None;
+        if let Some(moving) = &mut self.moving {
+            moving.candidates.clear();
+            moving.own = None;
+        }
+        self.late = None;
         self.tidy();
         self.proven = true;
         self.rests_until = Some(now + REST);
@@ -256,7 +295,14 @@ impl Roam {
                 return Some(Probe { to, frame: Frame::PathResponse(data), most });
             }
         }
-        moving.candidates.retain(|candidate| !candidate.is_spent() || now < candidate.next_at);
+        let late = &mut self.late;
+        moving.candidates.retain(|candidate| {
+            let stays = !candidate.is_spent() || now < candidate.next_at;
+            if !stays {
+                late.get_or_insert_default().note(candidate);
+            }
+            stays
+        });
         if moving.candidates.is_empty() && self.proven {
             moving.own = None;
         }
@@ -294,7 +340,7 @@ impl Roam {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::Chance, *};
-    use crate::sealed::tests::start;
+    use crate::sealed::tests::{ms, start};
 
     const AGAIN: Duration = Duration::from_millis(100);
     const CHALLENGE: usize = PACKET_OVERHEAD + FRAME_LEN;
@@ -434,6 +480,69 @@ mod tests {
         assert_eq!(rig.roam.address(), at(1));
         rig.hear(packet(2));
         assert_eq!(rig.ports(), [1, 2], "with the next packet from there it begins anew");
+    }
+
+    #[test]
+    fn an_answer_that_took_longer_than_three_challenges_counts_for_three_seconds() {
+        for (wait, counts) in [(AGAIN * 4, true), (ms(2_999), true), (ms(3_000), false)] {
+            let mut rig = Rig::new(true);
+            rig.hear(packet(2));
+            let (_, data) = rig.asks()[1];
+            let begun = rig.now;
+            for _ in 0..3 {
+                rig.wait(AGAIN);
+                rig.asks();
+            }
+            assert!(rig.is_at_rest());
+            rig.now = begun + wait;
+            let moved = rig.answer(packet(2), data);
+            assert_eq!(
+                (moved, rig.roam.address()),
+                if counts { (Some(at(1)), at(2)) } else { (None, at(1)) }
+            );
+            assert_eq!(rig.answer(packet(2), data), None, "once");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_given_up_is_asked_by_the_same_bytes_until_three_seconds_are_over() {
+        let mut rig = Rig::new(true);
+        let mut asked = std::collections::BTreeSet::new();
+        for _ in 0..29 {
+            rig.hear(packet(2));
+            asked.extend(rig.asks().into_iter().filter(|(port, _)| *port == 2));
+            rig.wait(AGAIN);
+        }
+        assert_eq!(asked.len(), 1);
+        for _ in 0..4 {
+            rig.asks();
+            rig.wait(AGAIN);
+        }
+        rig.hear(packet(2));
+        asked.extend(rig.asks().into_iter().filter(|(port, _)| *port == 2));
+        assert_eq!(asked.len(), 2);
+    }
+
+    #[test]
+    fn four_addresses_that_were_given_up_are_remembered_and_forgotten_when_the_old_one_answers() {
+        let mut rig = Rig::new(true);
+        let mut data = Vec::new();
+        for port in 2..7 {
+            rig.hear(packet(port));
+            data.extend(rig.asks().into_iter().filter(|(asked, _)| *asked == port).map(|(_, data)| data));
+            for _ in 0..3 {
+                rig.wait(AGAIN);
+                rig.asks();
+            }
+        }
+        assert_eq!(rig.answer(packet(2), data[0]), None, "the oldest of five");
+        rig.hear(packet(7));
+        let (_, own) = rig.asks()[0];
+        assert_eq!(rig.answer(packet(1), own), None);
+        for (port, data) in (2..7).zip(data) {
+            assert_eq!(rig.answer(packet(port), data), None, "the peer was still where it had been");
+        }
+        assert_eq!(rig.roam.address(), at(1));
     }
 
     #[test]

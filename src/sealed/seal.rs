@@ -24,6 +24,8 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
+    pub(super) const NONE: Self = Self { bytes: [0; MAX_PREFIX], len: 0 };
+
     /// `None` if the two together are longer than any prefix.
     pub(crate) fn new(route: &[u8], cid: &[u8]) -> Option<Self> {
         let len = route.len().checked_add(cid.len())?;

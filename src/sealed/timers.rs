@@ -108,7 +108,9 @@ impl Sealed {
         let over = match &mut dial.phase {
             Phase::Sent(attempt) => attempt.ends() <= now,
             Phase::Unconfirmed(unconfirmed) => {
-                unconfirmed.tick(now);
+                if unconfirmed.tick(now) {
+                    self.connection.ping(now);
+                }
                 if unconfirmed.ends() > now {
                     return;
                 }

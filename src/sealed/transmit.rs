@@ -94,7 +94,9 @@ impl Sealed {
                 messages::seal(&self.local.envelope, rng, Side::Initiator, route, &body, size, out)
             }
             Some(Phase::Unconfirmed(unconfirmed)) => {
-                unconfirmed.tick(now);
+                if unconfirmed.tick(now) {
+                    self.connection.ping(now);
+                }
                 if let Some(paths) = &mut self.paths {
                     paths.head_to_answer();
                 }

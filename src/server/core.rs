@@ -56,6 +56,8 @@ pub(crate) trait ServerCore {
     fn finish(&mut self, id: PeerId);
     fn set_accepting(&mut self, accepting: bool);
     fn address(&self, id: PeerId) -> Option<SocketAddr>;
+    /// Hears what other workers of the port have to say.
+    fn heed_others(&mut self, _now: Instant) {}
     /// Whether the last datagram, which was not changed, may be another worker's.
     fn take_stray(&mut self) -> bool {
         false
@@ -147,6 +149,10 @@ server_core!(plain::Listener, plain::ServerPeer, {});
 server_core!(sealed::Listener, sealed::ServerPeer, {
     fn is_pressed(&self) -> bool {
         Self::is_pressed(self)
+    }
+
+    fn heed_others(&mut self, now: Instant) {
+        Self::heed_others(self, now);
     }
 
     fn take_stray(&mut self) -> bool {

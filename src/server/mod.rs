@@ -8,6 +8,8 @@ mod drain;
 mod peer;
 mod receiving;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, io, net::SocketAddr, time::Instant};
 
@@ -23,7 +25,7 @@ use crate::{
     stats::{Stats, add},
 };
 
-/// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
+/// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due again soon.
 const MAX_SENDS: usize = 65_536;
 
 /// Many peers behind one port: everything a game server calls.
@@ -93,6 +95,8 @@ pub struct Server<A, L = Listener> {
     /// Datagrams taken in this round of `recv`, and those among them that were more than their peers' shares.
     taken: usize,
     beyond_share: usize,
+    /// The last round stopped before the socket was empty. A socket that tells of news once will not tell again.
+    unread: bool,
     /// Names of peers, while a broadcast lasts.
     everybody: Vec<PeerId>,
     reads_per_call: usize,
@@ -177,8 +181,8 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         if blocked {
             return Some(now + receiving::RETRY);
         }
-        // What was read and not taken yet is due at once.
-        if self.current.is_some() || !self.incoming.is_empty() {
+        // What waits to be read or taken is due at once.
+        if self.unread || self.current.is_some() || !self.incoming.is_empty() {
             return Some(now);
         }
         let drain = self.drain.as_ref().and_then(|drain| drain.deadline(now));
@@ -212,7 +216,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         self.transmit(now)
     }
 
-    /// Sends whatever the core has until it has nothing more; `false` if the socket takes no more.
+    /// Sends whatever the core has until it has nothing more; `false` if there is more, or the socket takes no more.
     fn transmit(&mut self, now: Instant) -> bool {
         for _ in 0..MAX_SENDS {
             let Some(room) = self.outgoing.room() else {
@@ -228,7 +232,8 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             add(&mut self.stats.bytes_sent, len);
             self.outgoing.push(len, to);
         }
-        self.send_batch()
+        self.send_batch();
+        false
     }
 
     fn send_batch(&mut self) -> bool {

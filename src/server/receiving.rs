@@ -16,8 +16,8 @@ use crate::{
     stats::add,
 };
 
-/// Failures of the socket after which one round stops reading.
-const MAX_FAILURES: usize = 16;
+/// Calls of the socket that failed, or brought nothing for us, after which one round stops reading.
+const MAX_FRUITLESS: usize = 16;
 /// A round reads at most so many times `reads_per_call` when most of it is beyond somebody's share.
 const FORBEARANCE: usize = 4;
 /// How soon `maintain` wants to be called again when the socket would not take a datagram.
@@ -37,8 +37,8 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
 
     fn next_ready(&mut self) -> Option<(PeerId, Ready)> {
         let mut clock = None;
-        let mut failures = 0;
-        loop {
+        let mut fruitless = 0;
+        self.unread = loop {
             if let Some(id) = self.current {
                 if let Some(ready) =
                     self.core.peers_mut().connection_mut(id).and_then(|connection| connection.pop())
@@ -49,27 +49,26 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
                 self.current = None;
             }
             let now = *clock.get_or_insert_with(|| self.begin_call());
-            if self.round_is_over() {
-                break;
+            if self.round_is_over() || fruitless >= MAX_FRUITLESS {
+                break true;
             }
             if self.take_datagram(now) {
                 continue;
             }
             match self.socket.recv_batch(&mut self.incoming) {
+                Ok(0) => fruitless += 1,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) => {
                     self.stats.socket_errors.count(&error);
-                    failures += 1;
-                    if failures >= MAX_FAILURES {
-                        break;
-                    }
+                    fruitless += 1;
                 }
             }
-        }
+        };
         (self.taken, self.beyond_share) = (0, 0);
         self.core.peers_mut().begin_round();
         let now = clock.unwrap_or_else(|| self.environment.now());
+        self.core.heed_others(now);
         self.flush_and_transmit(now);
         None
     }

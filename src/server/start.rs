@@ -9,7 +9,7 @@ use crate::{
     event::PeerId,
     os::Environment,
     plain,
-    sealed::{CookieSecrets, Credentials, FloodStats, Listener},
+    sealed::{Credentials, FloodStats, Listener, Port},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::Stats,
     ticket::{Admission, Ticket, TicketError, TicketKeys},
@@ -33,19 +33,24 @@ impl<A: AddressedUdp> SealedServer<A> {
         Self::make(socket, credentials, config, None, Environment::os())
     }
 
-    /// Makes a further worker of this server's port, over another socket of [`bind_workers`](crate::bind_workers): each
-    /// takes the cookies that the other gives. `credentials` hold the same keys, and `config.worker` tells the workers
-    /// apart; then each may go to a thread of its own.
+    /// Makes a further worker of this server's port, over another socket of [`bind_workers`](crate::bind_workers).
+    /// `credentials` hold the same keys, and `config.worker` tells the workers apart; then each may go to a thread of its
+    /// own.
+    ///
+    /// The workers made so, all of one process, take each other's cookies. And they are one server to a player who comes
+    /// back with the same key: whichever lets him in, the session that he left ends with
+    /// [`CloseReason::Replaced`](crate::CloseReason::Replaced) at the next `recv` of the worker that has it. All else is
+    /// each worker's own, the bounds of `config` included.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As [`new`](Self::new); [`StartError::Config`] also when `config.worker` has another `count` than this server's.
     pub fn another_worker(
         &self,
         socket: A,
         credentials: Credentials,
         config: ServerConfig,
     ) -> Result<Self, StartError> {
-        Self::make(socket, credentials, config, Some(self.core.cookie_secrets()), Environment::os())
+        Self::make(socket, credentials, config, Some(self.core.port()), Environment::os())
     }
 
     /// [`new`](Self::new) with a clock and randomness of the caller's, for tests.
@@ -66,12 +71,12 @@ impl<A: AddressedUdp> SealedServer<A> {
         socket: A,
         credentials: Credentials,
         config: ServerConfig,
-        secrets: Option<&Arc<CookieSecrets>>,
+        port: Option<&Arc<Port>>,
         mut environment: Environment,
     ) -> Result<Self, StartError> {
         let now = environment.now();
         let sizes = Sizes::of(&config);
-        let core = Listener::new(credentials, config, secrets, now, &mut environment)?;
+        let core = Listener::new(credentials, config, port, now, &mut environment)?;
         Self::assemble(socket, core, environment, sizes, true)
     }
 
@@ -142,20 +147,20 @@ impl<A: AddressedUdp> PlainServer<A> {
 }
 
 /// What the shell needs to know of the configuration.
-struct Sizes {
+pub(super) struct Sizes {
     largest: usize,
     reads_per_call: usize,
 }
 
 impl Sizes {
-    fn of(config: &ServerConfig) -> Self {
+    pub(super) fn of(config: &ServerConfig) -> Self {
         let largest = usize::from(config.session.max_datagram_bytes);
         Self { largest, reads_per_call: config.reads_per_call }
     }
 }
 
 impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
-    fn assemble(
+    pub(super) fn assemble(
         mut socket: A,
         core: L,
         environment: Environment,
@@ -173,6 +178,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             current: None,
             taken: 0,
             beyond_share: 0,
+            unread: false,
             everybody: Vec::new(),
             reads_per_call: sizes.reads_per_call,
             drain: None,

@@ -71,94 +71,71 @@ pub trait UdpLike {
     }
 }
 
-/// `prepare` sets Don't Fragment, where the system offers it (Linux, Android, Apple's).
-impl UdpLike for mio::net::UdpSocket {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        Self::send(self, datagram)
-    }
+/// Both kinds of sockets have these calls under the same names.
+macro_rules! system_socket {
+    ($(#[$doc:meta])* $socket:ty, $prepare:expr) => {
+        $(#[$doc])*
+        impl UdpLike for $socket {
+            fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+                Self::send(self, datagram)
+            }
 
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::recv(self, buffer)
-    }
+            fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                Self::recv(self, buffer)
+            }
 
-    fn prepare(&mut self) -> io::Result<()> {
-        fragments::forbid(self);
-        Ok(())
-    }
+            fn prepare(&mut self) -> io::Result<()> {
+                fragments::forbid(self);
+                $prepare(self)
+            }
 
-    fn may_fragment(&self) -> bool {
-        fragments::may_occur(self)
-    }
+            fn may_fragment(&self) -> bool {
+                fragments::may_occur(self)
+            }
+        }
+    };
 }
 
-/// `prepare` makes the socket nonblocking, and sets Don't Fragment where the system offers it (Linux, Android, Apple's).
-impl UdpLike for std::net::UdpSocket {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        Self::send(self, datagram)
-    }
-
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::recv(self, buffer)
-    }
-
-    fn prepare(&mut self) -> io::Result<()> {
-        fragments::forbid(self);
-        self.set_nonblocking(true)
-    }
-
-    fn may_fragment(&self) -> bool {
-        fragments::may_occur(self)
-    }
+system_socket! {
+    /// `prepare` sets Don't Fragment, where the system offers it (Linux, Android, Apple's).
+    mio::net::UdpSocket, |_: &Self| Ok(())
+}
+system_socket! {
+    /// `prepare` makes the socket nonblocking, and sets Don't Fragment where the system offers it (Linux, Android,
+    /// Apple's).
+    std::net::UdpSocket, |socket: &Self| socket.set_nonblocking(true)
 }
 
-impl<U: UdpLike + ?Sized> UdpLike for &mut U {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        U::send(self, datagram)
-    }
+/// A reference and a box pass everything on.
+macro_rules! passes_on {
+    ($holder:ty) => {
+        impl<U: UdpLike + ?Sized> UdpLike for $holder {
+            fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+                U::send(self, datagram)
+            }
 
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        U::recv(self, buffer)
-    }
+            fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                U::recv(self, buffer)
+            }
 
-    fn prepare(&mut self) -> io::Result<()> {
-        U::prepare(self)
-    }
+            fn prepare(&mut self) -> io::Result<()> {
+                U::prepare(self)
+            }
 
-    fn may_fragment(&self) -> bool {
-        U::may_fragment(self)
-    }
+            fn may_fragment(&self) -> bool {
+                U::may_fragment(self)
+            }
 
-    fn source(&self) -> Option<SocketAddr> {
-        U::source(self)
-    }
+            fn source(&self) -> Option<SocketAddr> {
+                U::source(self)
+            }
 
-    fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        U::send_toward(self, datagram, to)
-    }
+            fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+                U::send_toward(self, datagram, to)
+            }
+        }
+    };
 }
 
-impl<U: UdpLike + ?Sized> UdpLike for Box<U> {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        U::send(self, datagram)
-    }
-
-    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        U::recv(self, buffer)
-    }
-
-    fn prepare(&mut self) -> io::Result<()> {
-        U::prepare(self)
-    }
-
-    fn may_fragment(&self) -> bool {
-        U::may_fragment(self)
-    }
-
-    fn source(&self) -> Option<SocketAddr> {
-        U::source(self)
-    }
-
-    fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
-        U::send_toward(self, datagram, to)
-    }
-}
+passes_on!(&mut U);
+passes_on!(Box<U>);

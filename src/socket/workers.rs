@@ -35,7 +35,9 @@ const CID_BYTES: usize = 8;
 /// Binds `count` sockets to one port, one for each worker; 1 to 64. An address of `[::]` serves both families, as with
 /// [`ServerSocket::bind`]. `route_bytes` is the length of the server's route.
 ///
-/// All workers need the same keys, route and secrets of cookies, and issue connection ids that name them.
+/// All workers need the same keys, route and secrets of cookies, and issue connection ids that name them: make the first
+/// server with [`SealedServer::new`](crate::SealedServer::new) and the others with
+/// [`another_worker`](crate::SealedServer::another_worker).
 ///
 /// # Errors
 /// `InvalidInput` when `count` is not 1 to 64 or the route is longer than 20 bytes; `Unsupported` for more than one

@@ -1,6 +1,7 @@
 //! What an endpoint counts and measures. Nothing secret inside, and nothing here changes what the endpoint does.
 
 mod packets;
+mod tally;
 
 use std::{io, time::Duration};
 
@@ -8,6 +9,7 @@ use crate::{error::Dropped, wire::Guarantee};
 
 pub use packets::Packets;
 pub(crate) use packets::Seen;
+pub(crate) use tally::Tally;
 
 /// Counters and measurements of an endpoint, as of one moment.
 ///

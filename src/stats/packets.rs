@@ -76,6 +76,11 @@ impl Seen {
         self.highest = None;
     }
 
+    /// Where it stood.
+    pub(crate) fn after(highest: Option<u64>, counted: Packets) -> Self {
+        Self { highest, counted }
+    }
+
     pub(crate) fn note(&mut self, number: u64) {
         let Packets { received, missing, reordered, .. } = &mut self.counted;
         *received = received.saturating_add(1);

@@ -1,9 +1,6 @@
 //! Whether who dialled may follow a server's redirect. PROTOCOL.md, "Following a redirect". Changes nothing itself.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::fmt;
 
 use super::{Ticket, TicketAddress, TicketProfile};
 use crate::crypto::PublicKey;
@@ -74,28 +71,6 @@ impl fmt::Display for RedirectError {
 
 impl std::error::Error for RedirectError {}
 
-/// How often a player follows redirects, whatever sessions they came in: three times a minute.
-#[derive(Debug, Default)]
-pub(crate) struct RedirectBudget {
-    /// The last three, the oldest first.
-    followed: [Option<Instant>; 3],
-}
-
-#[cfg_attr(not(test), expect(dead_code, reason = "who dials servers will ask it"))]
-impl RedirectBudget {
-    const PER: Duration = Duration::from_secs(60);
-
-    /// Whether one more may be followed now; if so it counts.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let [oldest, middle, newest] = self.followed;
-        if oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) < Self::PER) {
-            return false;
-        }
-        self.followed = [middle, newest, Some(now)];
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,15 +115,5 @@ mod tests {
         assert_eq!(may_follow(nowhere.clone()), Err(RedirectError::NoAddress));
         let named = nowhere.address("play.example.org:1".parse::<TicketAddress>().unwrap());
         assert_eq!(may_follow(named), Err(RedirectError::NoAddress));
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "only differences count")]
-    fn three_redirects_are_followed_in_a_minute_and_then_one_as_each_grows_old() {
-        let start = Instant::now();
-        let mut budget = RedirectBudget::default();
-        let mut take = |seconds| budget.take(start + Duration::from_secs(seconds));
-        let taken: Vec<u64> = (0..200).filter(|second| take(*second)).collect();
-        assert_eq!(taken, [0, 1, 2, 60, 61, 62, 120, 121, 122, 180, 181, 182]);
     }
 }

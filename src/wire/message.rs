@@ -84,6 +84,11 @@ impl MessageFrame<'_> {
         self.part == Part::Whole && !matches!(self.numbers, Numbers::Delivery { .. })
     }
 
+    /// A piece of a `None` or `Order`, which may have parities and is sent again at most as long as that is of use.
+    pub(crate) fn is_piece(&self) -> bool {
+        self.part != Part::Whole && !matches!(self.numbers, Numbers::Delivery { .. })
+    }
+
     /// Whether the frame has an encoding at all: what [`decode`] would refuse, the encoder does not write.
     #[inline]
     fn is_valid(&self) -> bool {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use sealgram::{
-    Config, Credentials, Event, Guarantee, Listener, PeerId, Plain, PlainListener, Sealed, SealedServer,
-    SecretKey, Server, ServerConfig, ServerSession, Session, Trust,
+    Config, Credentials, Event, Guarantee, Listener, PeerId, Plain, PlainListener, PublicKey, Sealed,
+    SealedServer, SecretKey, Server, ServerConfig, ServerSession, Session, Trust,
     sim::{Link, Net, Socket},
 };
 
@@ -86,6 +86,49 @@ pub(crate) struct Scene<L: ServerSession = Listener, S: Session = Sealed> {
     pub(crate) players: Vec<End<S>>,
 }
 
+/// What is called differently for the two kinds of server, so that one test serves both.
+pub(crate) trait Kind {
+    fn of(seed: u64, link: Link, config: &ServerConfig) -> Self;
+    /// A further player that dials.
+    fn player(&mut self, config: &Config) -> usize;
+    /// The key that player number `index` proves to hold.
+    fn key_of(index: usize) -> Option<PublicKey>;
+}
+
+impl Kind for Scene {
+    fn of(seed: u64, link: Link, config: &ServerConfig) -> Self {
+        Self::new(seed, link, config)
+    }
+
+    fn player(&mut self, config: &Config) -> usize {
+        self.join(config)
+    }
+
+    fn key_of(index: usize) -> Option<PublicKey> {
+        Some(player_key(index).public_key())
+    }
+}
+
+impl Kind for PlainScene {
+    fn of(seed: u64, link: Link, config: &ServerConfig) -> Self {
+        Self::plain(seed, link, config)
+    }
+
+    fn player(&mut self, config: &Config) -> usize {
+        self.dial(config)
+    }
+
+    fn key_of(_: usize) -> Option<PublicKey> {
+        None
+    }
+}
+
+/// The key of a player follows from its number.
+fn player_key(index: usize) -> SecretKey {
+    let [key, _] = keys(0x1000 + index as u64);
+    key
+}
+
 /// With plain endpoints.
 pub(crate) type PlainScene = Scene<PlainListener, Plain>;
 
@@ -145,8 +188,7 @@ impl Scene {
     }
 
     pub(crate) fn credentials(&self, index: usize) -> Credentials {
-        let [own, _] = keys(0x1000 + index as u64);
-        Credentials::client_auth(&own, self.host.key.public_key()).unwrap()
+        Credentials::client_auth(&player_key(index), self.host.key.public_key()).unwrap()
     }
 
     pub(crate) fn join_with(&mut self, credentials: Credentials, config: &Config) -> usize {

@@ -5,7 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Progress, base::Base};
+use super::{
+    Progress,
+    base::{Base, Period, is_hole},
+    fresh::Fresh,
+};
 
 /// What a full packet counts.
 const PACKET: usize = 1_200;
@@ -18,8 +22,6 @@ const LEAST: usize = 2 * PACKET;
 const CATCH_UP: usize = 128 << 10;
 /// What may fly beyond the window while nothing is heard, at most.
 const MOST_LOST: usize = 64 << 10;
-/// The longest time for which a peer holds an acknowledgement back.
-const HOLD: Duration = Duration::from_millis(25);
 /// The queue that is aimed at: a quarter of the path's round trip, within these bounds.
 const SHORT_QUEUE: Duration = Duration::from_millis(14);
 const LONG_QUEUE: Duration = Duration::from_millis(30);
@@ -33,6 +35,8 @@ const WARY_CUTS: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// In the company of a flow that fills the queue, every so many losses ask whether it is still there.
 const LOSSES_BETWEEN_LOOKS: u32 = 4;
+/// And time does, so long after a look was due: one session alone fills a deep queue for long until four losses came.
+const GRACE: Duration = Duration::from_secs(6);
 /// The path's own round trip is looked for at least so long after the last time.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(8);
 /// Packets by which the share of losses is judged, and how many of them are too many.
@@ -40,16 +44,15 @@ const TALLY: u32 = 40;
 const TOO_MANY: u32 = 7;
 /// Round trips of growth without a queue after which growth doubles.
 const CLEAN_ROUNDS: u32 = 5;
-/// Round trips in a period at least.
-const PERIOD_SAMPLES: u32 = 2;
 
 /// The share of the path that a cut leaves in use, in permille; a packet on top of it waits for its acknowledgement.
 const KEPT: u128 = 900;
 
 /// Who fills the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Company {
     /// Nobody, or flows like this one.
+    #[default]
     Polite,
     /// Flows that yield only to loss.
     Greedy {
@@ -68,8 +71,8 @@ struct Look {
     decides: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Adaptive {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Adaptive {
     max: usize,
     window: usize,
     /// What a cut lets fly above the window for a while, so that packets do not stop while the rest drains.
@@ -81,10 +84,7 @@ pub(super) struct Adaptive {
     limited: bool,
     grown_rounds: u32,
     base: Base,
-    /// Least round trip of the current period, how many there were, and when it may end.
-    least: Option<Duration>,
-    samples: u32,
-    period_began: Option<Instant>,
+    period: Period,
     standing: Duration,
     /// How long the peer holds an acknowledgement back, smoothed: the window must cover that too.
     held: Duration,
@@ -102,36 +102,25 @@ pub(super) struct Adaptive {
     look: Option<Look>,
     next_look: Option<Instant>,
     tally: (u32, u32),
+    /// When something was acknowledged last.
+    heard: Option<Instant>,
 }
 
 impl Adaptive {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            window: FIRST.min(max),
-            excess: 0,
-            credit: 0,
-            starting: true,
-            limited: false,
-            grown_rounds: 0,
-            base: Base::default(),
-            least: None,
-            samples: 0,
-            period_began: None,
-            standing: Duration::ZERO,
-            held: Duration::ZERO,
-            noise: Duration::ZERO,
-            cut_at: None,
-            vain_cuts: 0,
-            vain_since: None,
-            queue_before: Duration::ZERO,
-            window_before: 0,
-            company: Company::Polite,
-            wary: false,
-            look: None,
-            next_look: None,
-            tally: (0, 0),
-        }
+        Self { max, window: FIRST.min(max), starting: true, ..Self::default() }
+    }
+
+    /// All that is worth keeping over a pause as long as no queue was met.
+    pub(super) fn fresh(&self) -> Option<Fresh> {
+        let &Self { starting, window, grown_rounds, standing, held, noise, .. } = self;
+        let fresh = Fresh::new((window, grown_rounds), [self.base.get(), standing, held, noise]);
+        fresh.filter(|_| starting)
+    }
+
+    pub(super) fn after_rest(max: usize, fresh: Fresh) -> Self {
+        let ((window, grown_rounds), [base, standing, held, noise]) = fresh.apart();
+        Self { window, grown_rounds, base: Base::of(base), standing, held, noise, ..Self::new(max) }
     }
 
     pub(super) fn window(&self) -> usize {
@@ -176,9 +165,23 @@ impl Adaptive {
         self.cut_at = Some(now);
     }
 
+    /// Something is acknowledged again after a time in which little or nothing was sent: the queue that stood before is
+    /// gone, and nothing waits because of it. Else the first losses of a game after a map would look like a full queue.
+    fn on_rested(&mut self) {
+        self.standing = self.base.get();
+        self.limited = false;
+        self.period = Period::default();
+    }
+
     pub(super) fn on_progress(&mut self, now: Instant, news: &Progress, smoothed: Duration, flight: usize) {
         if is_hole(news.silence, smoothed) {
             self.on_awake(now);
+        }
+        if news.acked_packets > 0 {
+            let before = self.heard.replace(now);
+            if before.is_some_and(|before| is_hole(now.saturating_duration_since(before), smoothed)) {
+                self.on_rested();
+            }
         }
         self.drain(now, news.acked_bytes);
         self.count_losses(now, news);
@@ -189,27 +192,16 @@ impl Adaptive {
             let after_cut =
                 self.excess == 0 && self.cut_at.is_none_or(|cut| sent.is_some_and(|sent| sent >= cut));
             if after_cut {
-                self.least = Some(self.least.map_or(adjusted, |least| least.min(adjusted)));
-                self.samples += 1;
-                self.period_began.get_or_insert(now);
+                self.period.note(now, adjusted);
             }
         }
         self.limited |= flight + 2 * PACKET > self.window && self.starting;
         self.grow(news.acked_bytes);
         let lasts = if self.starting { smoothed / 8 } else { smoothed / 2 };
-        let over = self.period_began.is_some_and(|began| now >= began + lasts);
-        if let Some(least) = self.least.filter(|_| over && self.samples >= PERIOD_SAMPLES) {
-            self.begin_period();
+        if let Some(least) = self.period.end(now, lasts) {
             self.judge(now, least);
             self.limited = false;
         }
-    }
-
-    /// Samples taken before say nothing of what comes.
-    fn begin_period(&mut self) {
-        self.least = None;
-        self.samples = 0;
-        self.period_began = None;
     }
 
     // ---- what the path says ----
@@ -236,15 +228,19 @@ impl Adaptive {
                 self.grown_rounds = if self.limited { self.grown_rounds + 1 } else { 0 };
             }
             Company::Polite if self.limited => self.on_long_queue(now, queue),
+            Company::Greedy { .. } if self.next_look.is_none_or(|next| now >= next + GRACE) => {
+                self.look(now, true);
+            }
             _ => {}
         }
     }
 
     fn judge_look(&mut self, look: Look, queue: Duration) {
         let long = queue > self.long();
-        if let (Company::Greedy { .. }, true) = (self.company, long) {
-            self.company = Company::Greedy { losses: 0 };
-            self.window = look.window * 3 / 5;
+        if let (Company::Greedy { losses }, true) = (self.company, long) {
+            let lost = losses + 1 >= LOSSES_BETWEEN_LOOKS;
+            self.company = Company::Greedy { losses: if lost { 0 } else { losses } };
+            self.window = if lost { look.window * 3 / 5 } else { look.window };
             return;
         }
         if look.decides && queue > self.long() * if self.wary { 1 } else { IMPOLITE } {
@@ -340,7 +336,7 @@ impl Adaptive {
         self.cut_at = Some(now);
         self.credit = 0;
         self.grown_rounds = 0;
-        self.begin_period();
+        self.period = Period::default();
     }
 
     /// For every two bytes that arrive one may leave, until the flight has come down to the window.
@@ -389,9 +385,4 @@ impl Adaptive {
     fn may_cut(&self, now: Instant) -> bool {
         self.excess == 0 && self.cut_at.is_none_or(|cut| now >= cut + self.standing)
     }
-}
-
-/// Whether nothing was heard for longer than any polite queue lasts.
-fn is_hole(silence: Duration, smoothed: Duration) -> bool {
-    silence > smoothed * 2 + HOLD
 }

@@ -4,6 +4,7 @@
 
 mod adaptive;
 mod base;
+mod fresh;
 mod pacer;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use adaptive::Adaptive;
+use fresh::Fresh;
 use pacer::Pacer;
 
 use crate::{
@@ -43,6 +45,32 @@ enum Control {
     Off,
 }
 
+/// What is kept at rest: what was learnt of the path. Nothing waits for the pacer then.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// No queue was ever met.
+    Fresh(Fresh),
+    Adaptive(Box<Adaptive>),
+    /// Nothing was learnt.
+    Configured,
+}
+
+impl Kept {
+    pub(crate) fn wake(self, config: &Config) -> RateControl {
+        let adaptive = match self {
+            Self::Fresh(fresh) => Box::new(Adaptive::after_rest(config.flight_bytes, fresh)),
+            Self::Adaptive(adaptive) => adaptive,
+            Self::Configured => return RateControl::new(config),
+        };
+        RateControl {
+            control: Control::Adaptive(adaptive),
+            pacer: Pacer::default(),
+            max_flight: config.flight_bytes,
+            wake: None,
+        }
+    }
+}
+
 /// The rate of one session.
 #[derive(Debug)]
 pub(crate) struct RateControl {
@@ -61,6 +89,14 @@ impl RateControl {
             Rate::Off => Control::Off,
         };
         Self { control, pacer: Pacer::default(), max_flight: config.flight_bytes, wake: None }
+    }
+
+    pub(crate) fn rest(&mut self) -> Kept {
+        let Self { control, pacer: _, max_flight: _, wake: _ } = self;
+        match std::mem::replace(control, Control::Off) {
+            Control::Adaptive(adaptive) => adaptive.fresh().map_or(Kept::Adaptive(adaptive), Kept::Fresh),
+            Control::Fixed(_) | Control::Off => Kept::Configured,
+        }
     }
 
     /// Whether a packet with messages may leave while `flight` bytes are on their way. `waiting`: there are messages

@@ -73,6 +73,7 @@ impl SentPackets {
         self.flight_bytes = self.flight_bytes.saturating_sub(packet.bytes as usize);
         self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
         self.soon_in_flight = self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
+        self.later_in_flight = self.later_in_flight.saturating_sub(usize::from(packet.call == Call::Later));
         let contents = packet.contents(self.contents_first);
         self.contents.range(contents).for_each(|&content| settle(content, fate, carrier));
         true
@@ -100,7 +101,7 @@ impl SentPackets {
     }
 
     /// Whether the peer holds no acknowledgement back, because packets were lost lately.
-    fn expects_haste(&self, now: Instant) -> bool {
+    pub(super) fn expects_haste(&self, now: Instant) -> bool {
         self.last_loss.is_some_and(|last| now.saturating_duration_since(last) < TROUBLE)
     }
 
@@ -156,9 +157,10 @@ impl SentPackets {
         let waiting = self.eliciting_in_flight > 0 || self.owed;
         let last = self.last_eliciting.filter(|_| waiting)?;
         let pto = self.pto();
-        // Where packets are lost the peer acknowledges each at once: the end of a burst need not wait for more. On a short
-        // path that would win nothing, and a peer that is held up would seem to lose packets.
-        let hasty = self.probes == 0 && self.expects_haste(last);
+        // Where packets are lost the peer acknowledges each at once, but for those that it gathers: the end of a burst need
+        // not wait for more. On a short path that would win nothing, and a peer that is held up would seem to lose packets.
+        let soon = self.soon_in_flight > 0 || self.owed;
+        let hasty = soon && self.probes == 0 && self.expects_haste(last);
         let wait =
             if hasty { pto.saturating_sub(self.ack_delay).max(pto.min(self.ack_delay * 2)) } else { pto };
         Some(last + wait + if self.owed { Duration::ZERO } else { self.leisure() })
@@ -180,7 +182,7 @@ impl SentPackets {
         }
         self.probes = self.probes.saturating_add(1);
         // Where nothing is to be repeated one question is enough.
-        let probes = if self.soon_in_flight > 0 || self.owed { 2 } else { 1 };
+        let probes = if self.is_leisurely() && !self.owed { 1 } else { 2 };
         // The timer runs from now, also if the probe cannot leave.
         self.last_eliciting = Some(now);
         self.repeat_oldest(now, &mut settle);

@@ -12,7 +12,10 @@ use std::{
 };
 
 mod loss;
+mod rest;
+mod skipped;
 
+pub(crate) use self::rest::Kept;
 pub(crate) use super::content::{Carrier, Content, Fate};
 use super::{
     ack::{Call, LEISURE},
@@ -24,14 +27,14 @@ use super::{
 };
 use crate::{config::Config, error::Violation, stats::Packets};
 
-/// Numbers left out on purpose that are remembered, to tell an honest acknowledgement from a blind one.
-const SKIPS_REMEMBERED: usize = 16;
 /// A lost packet is remembered this long, to notice that it was only late. Longer than its messages wait for that until
 /// their sender is told (`notices`), so that a false word can be counted.
 const LOST_MEMORY: Duration = Duration::from_secs(2);
 /// Packets that may be remembered beyond those that fill the flight, counted with so few bytes each.
 const MOST_REMEMBERED: usize = 4_096;
 const LEAST_BYTES: usize = 16;
+/// The longest time for which a peer holds an acknowledgement back. PROTOCOL.md, "Acknowledgements".
+const ACK_DELAY: Duration = Duration::from_millis(25);
 /// Larger packets may vanish where the path became narrower.
 pub(super) const LARGE: u32 = 1_200;
 
@@ -61,8 +64,10 @@ pub(crate) struct SentPackets {
     /// Messages wait for news although nothing of them counts as on its way.
     pub(crate) owed: bool,
     eliciting_in_flight: usize,
-    /// Those among them whose acknowledgement may not wait.
+    /// Those among them whose acknowledgement is not gathered with others.
     soon_in_flight: usize,
+    /// And those whose acknowledgement may wait for a packet that leaves anyway.
+    later_in_flight: usize,
     last_eliciting: Option<Instant>,
     loss_at: Option<Instant>,
     probes: u32,
@@ -104,6 +109,7 @@ impl SentPackets {
             owed: false,
             eliciting_in_flight: 0,
             soon_in_flight: 0,
+            later_in_flight: 0,
             last_eliciting: None,
             loss_at: None,
             probes: 0,
@@ -115,7 +121,7 @@ impl SentPackets {
             last_loss: None,
             path: Path::default(),
             rtt: Rtt::new(config.initial_rtt),
-            ack_delay: Duration::from_millis(25),
+            ack_delay: ACK_DELAY,
             max_pto: config.max_pto,
             news: Progress::default(),
             most: MOST_REMEMBERED + config.flight_bytes / LEAST_BYTES,
@@ -164,20 +170,6 @@ impl SentPackets {
         }
     }
 
-    /// Notes that `number` is left out on purpose (PROTOCOL.md, "Blind acknowledgements").
-    pub(crate) fn on_skipped(&mut self, now: Instant, number: u64) {
-        debug_assert_eq!(number, self.next_number());
-        self.push(now, 0, 0, Call::No);
-        if self.skipped.len() == SKIPS_REMEMBERED {
-            self.skipped.pop_front();
-        } else if self.skipped.capacity() < SKIPS_REMEMBERED {
-            // All of it at once: later skips come while the session runs.
-            self.skipped.reserve_exact(SKIPS_REMEMBERED);
-        }
-        self.skipped.push_back(number);
-        self.pop_settled(now);
-    }
-
     /// Adds to the contents of the packet that `on_sent` will seal off.
     pub(crate) fn push_content(&mut self, content: Content) {
         self.contents.push_back(content);
@@ -191,9 +183,10 @@ impl SentPackets {
             self.flight_bytes += bytes as usize;
             self.eliciting_in_flight += 1;
             self.soon_in_flight += usize::from(call == Call::Soon);
+            self.later_in_flight += usize::from(call == Call::Later);
             self.counted.sent += 1;
             self.last_eliciting = Some(now);
-            let since = now + self.leisure();
+            let since = self.word_since(now);
             self.waiting = Some(self.waiting.map_or(since, |before| before.min(since)));
         }
         // Nobody waits for word of positions that carry an acknowledgement along.
@@ -208,7 +201,18 @@ impl SentPackets {
     /// How much longer than others the peer may hold back word of all that is on its way; a little more than it should,
     /// because its clock may wake it late, and nothing waits for the word.
     fn leisure(&self) -> Duration {
-        if self.soon_in_flight > 0 { Duration::ZERO } else { self.ack_delay * LEISURE }
+        if self.is_leisurely() { self.ack_delay * LEISURE } else { Duration::ZERO }
+    }
+
+    /// From when on silence says something, for what is on its way `now`. Where packets are lost the peer holds back
+    /// only what is small.
+    fn word_since(&self, now: Instant) -> Instant {
+        if self.expects_haste(now) { now } else { now + self.leisure() }
+    }
+
+    /// Nothing is on its way but what the peer may be slow to acknowledge.
+    fn is_leisurely(&self) -> bool {
+        self.later_in_flight == self.eliciting_in_flight
     }
 
     fn push(&mut self, now: Instant, bytes: u32, contents: u32, call: Call) {
@@ -263,7 +267,7 @@ impl SentPackets {
         if newly {
             self.news.silence = self.news.silence.max(self.silence(now));
             self.probes = 0;
-            self.waiting = (self.eliciting_in_flight > 0).then(|| now + self.leisure());
+            self.waiting = (self.eliciting_in_flight > 0).then(|| self.word_since(now));
         }
         // Else only time can make a loss, and `loss_at` sees to that.
         if newly || grew {
@@ -329,6 +333,8 @@ impl SentPackets {
                 self.eliciting_in_flight = self.eliciting_in_flight.saturating_sub(1);
                 self.soon_in_flight =
                     self.soon_in_flight.saturating_sub(usize::from(packet.call == Call::Soon));
+                self.later_in_flight =
+                    self.later_in_flight.saturating_sub(usize::from(packet.call == Call::Later));
             }
             // Also of one taken for lost when a probe was the last that was done: on a path that became longer than the
             // probe timeout there may be no others.
@@ -384,11 +390,6 @@ impl SentPackets {
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> (usize, usize) {
         (self.packets.len(), self.contents.len())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn skipped(&self) -> Vec<u64> {
-        self.skipped.iter().copied().collect()
     }
 
     /// So many packets are lost that the lack of an acknowledgement says little of a packet.

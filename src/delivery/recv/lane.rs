@@ -8,7 +8,12 @@ use super::{
     span::{NONE, Span},
     store::{Handle, Store},
 };
-use crate::{delivery::ranges::Ranges, error::Violation, window::Window1024, wire::message::Numbers};
+use crate::{
+    delivery::{on_demand::OnDemand, ranges::Ranges},
+    error::Violation,
+    window::Window1024,
+    wire::message::Numbers,
+};
 
 /// Ranges of skipped indexes that are remembered, to answer a repeated SKIP the same way. Twice what may lie above the
 /// lowest unsettled index, and 2 KiB with the one that is just noted.
@@ -51,7 +56,7 @@ impl PartialEq for Waiting {
 impl Eq for Waiting {}
 
 /// Skipped indexes that are still remembered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Skips {
     ranges: Ranges,
     /// Skips under this index were forgotten.
@@ -59,12 +64,12 @@ struct Skips {
 }
 
 /// The state of one lane.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lane {
     pub(super) span: Span,
     /// One more than the highest set of which an `Order` or `Delivery` was yielded.
     fresh_from: u64,
-    pub(super) waiting: BinaryHeap<Waiting>,
+    pub(super) waiting: OnDemand<BinaryHeap<Waiting>>,
     /// Entries of `waiting` whose message was evicted.
     pub(super) waiting_gone: usize,
     /// Charge of the `Delivery` messages that wait here or are incomplete.
@@ -81,7 +86,7 @@ impl Default for Lane {
         Self {
             span: Span::default(),
             fresh_from: 0,
-            waiting: BinaryHeap::new(),
+            waiting: OnDemand::default(),
             waiting_gone: 0,
             held: 0,
             lowest_partial: u64::MAX,
@@ -182,10 +187,16 @@ impl Lane {
         }
     }
 
+    /// No message is stored: none can wait here.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting = OnDemand::default();
+        (self.waiting_gone, self.lowest_partial) = (0, u64::MAX);
+    }
+
     /// Gives back memory that is not in use.
     pub(super) fn shrink(&mut self) {
         self.span.shrink();
-        self.waiting.shrink_to_fit();
+        self.waiting.rest();
     }
 }
 
@@ -194,6 +205,20 @@ impl Lane {
 pub(super) struct Lanes {
     first: Option<Box<Lane>>,
     others: Vec<Option<Box<Lane>>>,
+}
+
+/// The same at rest.
+#[derive(Clone, Debug)]
+pub(super) struct KeptLanes {
+    first: Option<Box<Lane>>,
+    others: Box<[Option<Box<Lane>>]>,
+}
+
+impl KeptLanes {
+    pub(super) fn wake(self) -> Lanes {
+        let Self { first, others } = self;
+        Lanes { first, others: others.into_vec() }
+    }
 }
 
 impl Lanes {
@@ -235,6 +260,17 @@ impl Lanes {
         let mut held = [0; 256];
         held.iter_mut().zip(all).for_each(|(held, lane)| *held = lane.map_or(0, |lane| lane.held));
         held
+    }
+
+    /// All of them, for the time of a rest.
+    pub(super) fn rest(&mut self) -> KeptLanes {
+        let Self { first, others } = std::mem::take(self);
+        KeptLanes { first, others: others.into_boxed_slice() }
+    }
+
+    pub(super) fn forget_waiting(&mut self) {
+        let others = self.others.iter_mut().flatten();
+        self.first.iter_mut().chain(others).for_each(|lane| lane.forget_waiting());
     }
 
     pub(super) fn shrink(&mut self) {

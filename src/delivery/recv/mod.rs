@@ -8,6 +8,7 @@ mod fragments;
 mod lane;
 mod parity;
 mod ready;
+mod rest;
 mod span;
 mod store;
 mod whole;
@@ -36,6 +37,7 @@ use self::{
 };
 pub(crate) use self::{
     ready::{Place, Ready},
+    rest::Kept,
     store::Handle,
 };
 use crate::{

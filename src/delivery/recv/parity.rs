@@ -2,7 +2,10 @@
 //! that is missing under them. They are a favour: what cannot be kept is dropped, nothing is evicted for it, and one
 //! that the peer got wrong spoils its own message at most. PROTOCOL.md, "Parity".
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{RecvQueue, late_after, store::Handle};
 use crate::{
@@ -17,11 +20,16 @@ use crate::{
 /// Messages with parities that are remembered when they are complete, to tell a late piece from a repeated one.
 const REMEMBERED: usize = 16;
 
+/// Messages with parities are expected to go on for so long.
+const LATELY: Duration = Duration::from_secs(1);
+
 /// What parities did, over all sessions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parities {
     /// The names (lane and id) of the last messages with parities that became complete.
     names: VecDeque<(u8, u64)>,
+    /// In which lane the last parity came, and when.
+    last: Option<(u8, Instant)>,
     /// Pieces of messages that were restored.
     pub(crate) restored: u64,
     /// Parities that nothing was missing for, or that could not be kept, and pieces that came when they were restored.
@@ -42,6 +50,12 @@ impl Parities {
 }
 
 impl RecvQueue {
+    /// Whether pieces in this lane are likely to be followed by parities: the last one came there, and lately.
+    pub(crate) fn expects_parities(&self, now: Instant, lane: u8) -> bool {
+        let last = self.parities.as_ref().and_then(|parities| parities.last);
+        last.is_some_and(|(of, at)| of == lane && now.saturating_duration_since(at) < LATELY)
+    }
+
     /// Takes one parity frame.
     ///
     /// # Errors
@@ -52,6 +66,7 @@ impl RecvQueue {
         let Some(((cut, first), id)) = Cut::of(frame).zip(message.id) else {
             return Err(Violation::Malformed);
         };
+        self.parities.get_or_insert_default().last = Some((message.lane, now));
         if !self.wants_unreliable(cut.total as usize)? {
             return Ok(());
         }
@@ -138,6 +153,7 @@ impl RecvQueue {
         self.parities = before.parities.take();
         if let Some(parities) = self.parities.as_mut() {
             parities.names.clear();
+            parities.last = None;
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use super::MAX_INDEX_SPAN;
+use crate::delivery::on_demand::OnDemand;
 
 /// No slot: the end of a chain.
 pub(super) const NONE: u32 = u32::MAX;
@@ -36,12 +37,12 @@ impl Word {
 }
 
 /// The indexes of one lane.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Span {
     below: u64,
     /// The first word holds the index `below`; bits of indexes under it mean nothing. Empty when there is nothing to
     /// note above `below`, which is the state of a lane without loss.
-    words: VecDeque<Word>,
+    words: OnDemand<VecDeque<Word>>,
 }
 
 impl Span {
@@ -111,7 +112,7 @@ impl Span {
 
     /// Gives back memory that is not in use.
     pub(super) fn shrink(&mut self) {
-        self.words.shrink_to_fit();
+        self.words.rest();
     }
 
     #[cfg(test)]

@@ -91,7 +91,8 @@ impl Listener {
     /// The stranger has heard our id: the application is asked.
     fn confirmed(&mut self, now: Instant, stranger: Stranger) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application confirms again, and the entry is there for it.
-        if self.peers.asking() >= self.server.max_asking {
+        let may_ask = |entry: &Entry| self.peers.may_ask(&entry.origin, self.server.max_asking);
+        if !self.half_open.get(&stranger).is_some_and(may_ask) {
             return Err(Dropped::Handshake);
         }
         let Entry { own, negotiated, origin, .. } = self
@@ -102,17 +103,17 @@ impl Listener {
         let (from, name) = stranger;
         let live = Live::new(now, own, name, &negotiated, &self.config, false);
         let flood = &self.server.flood;
-        let held = self.shares.get(&origin).copied().unwrap_or(0);
+        let held = self.shares.of(&origin);
         if self.peers.len() >= flood.max_sessions || held >= flood.prefix_sessions() {
             self.part_from(from, &live, CODE_FULL, &[]);
             return Err(Dropped::Handshake);
         }
-        let mut connection = Box::new(Connection::new(&self.config));
+        let mut connection = Connection::new(&self.config);
         connection.start(now, &negotiated, 0);
         let until = now + self.server.accept_timeout;
-        let asks = self.peers.ask(now, until, Peer { live, address: from, origin }, connection);
+        let asks = self.peers.ask(now, until, origin, Peer { live, address: from, origin }, connection);
         let id = asks.map_err(|_| Dropped::Handshake)?;
-        *self.shares.entry(origin).or_default() += 1;
+        self.shares.add(origin);
         self.owners.insert(own, id);
         self.names.insert(stranger, id);
         self.peers.push_event(id, Event::Join { key: None, ticket: ShownTicket::default(), address: from });
@@ -197,11 +198,6 @@ impl Listener {
     pub(super) fn remove(&mut self, id: PeerId) {
         self.forget_names(id);
         let Some(Member { peer, .. }) = self.peers.remove(id) else { return };
-        if let Some(held) = self.shares.get_mut(&peer.origin) {
-            *held -= 1;
-            if *held == 0 {
-                self.shares.remove(&peer.origin);
-            }
-        }
+        self.shares.remove(&peer.origin);
     }
 }

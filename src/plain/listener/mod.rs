@@ -29,7 +29,7 @@ use crate::{
     config::{Config, ServerConfig},
     error::{CloseReason, ConfigError},
     event::PeerId,
-    roster::{MAX_DUE, Member, Origin, Roster},
+    roster::{Counts, MAX_DUE, Member, Roster},
     wire::plain::{Checksum, Step},
 };
 
@@ -53,7 +53,7 @@ pub struct Listener {
     names: BTreeMap<Stranger, PeerId>,
     peers: Roster<Peer>,
     /// Sessions of each origin.
-    shares: BTreeMap<Origin, usize>,
+    shares: Counts,
     /// Hellos that are owed an answer, with the id that we offer.
     answers: VecDeque<(Stranger, u64)>,
     farewells: VecDeque<(SocketAddr, Farewell)>,
@@ -86,7 +86,7 @@ impl Listener {
             owners: HashMap::default(),
             names: BTreeMap::new(),
             peers: Roster::default(),
-            shares: BTreeMap::new(),
+            shares: Counts::default(),
             answers: VecDeque::new(),
             farewells: VecDeque::new(),
             accepting: true,

@@ -162,7 +162,7 @@ fn a_session_that_ends_leaves_nothing_behind() {
     let listener = &rig.listener;
     let left = (listener.peers.len(), listener.peers.asking(), listener.owners.len(), listener.names.len());
     assert_eq!(left, (0, 0, 0, 0));
-    assert!(listener.shares.is_empty() && listener.farewells.is_empty());
+    assert!(listener.shares.all() == 0 && listener.farewells.is_empty());
     assert_eq!(listener.deadline(), None);
 }
 

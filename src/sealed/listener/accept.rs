@@ -8,15 +8,17 @@ use rand_core::TryCryptoRng;
 use super::{
     CODE_VIOLATION, FIRST_OWN_CODE, Listener, MAX_CLOSES, Peer,
     cids::{Cid, Cids},
-    gate::Share,
+    gate::Place,
+    port::Joined,
     receive::frames,
 };
 use crate::{
     connection::Connection,
+    crypto::Channel,
     error::{CloseReason, Dropped},
     event::{Event, PeerId},
     roster::Member,
-    sealed::{CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, half_open::Stage, live::Live, messages, roam::Roam},
+    sealed::{CODE_AEAD_LIMIT, CODE_FULL, CODE_REPLACED, finished::Waits, live::Live, messages, roam::Roam},
     ticket::{Admission, TicketError, TicketKeys, TicketProfile, TicketScope},
     wire::{
         frame::{Frame, Frames},
@@ -31,17 +33,19 @@ impl Listener {
         now: Instant,
         rng: &mut R,
         (from, proven): (SocketAddr, bool),
-        (number, cid): (u64, Cid),
+        (number, cid, channel): (u64, Cid, Channel),
         packet: &[u8],
     ) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application repeats CONFIRM, and the entry is there for it.
-        if self.peers.asking() >= self.server.max_asking {
+        let origin = self.gate.origin(from);
+        if !self.peers.may_ask(&origin, self.server.max_asking) {
+            self.gate.note_no_wait();
             return Err(Dropped::Handshake);
         }
         let payload = frames(packet);
         let ticket = confirmation(payload).ok_or(Dropped::Handshake)?.into();
         let key = match self.half_open.find_cid(&cid).map(|entry| &entry.stage) {
-            Some(Stage::AwaitsPacket(agreed)) => agreed.peer,
+            Some(Waits::Packet(finished)) => finished.peer,
             _ => return Err(Dropped::Unopened),
         };
         // Who comes back to his own session takes its place, and needs no other.
@@ -52,13 +56,14 @@ impl Listener {
             return Err(Dropped::Handshake);
         }
         let entry = self.half_open.take(&cid).ok_or(Dropped::Unopened)?;
-        let (joined, ends) = (entry.number(), entry.ends());
-        let Stage::AwaitsPacket(agreed) = entry.stage else { return Err(Dropped::Unopened) };
+        let (ends, init) = (entry.ends(), messages::reference(&entry.id));
+        let joined = (self.port.nanos(ends), entry.number());
+        let Waits::Packet(finished) = entry.stage else { return Err(Dropped::Unopened) };
+        let agreed = finished.confirmed(channel, entry.id);
         let negotiated = agreed.negotiated;
-        let Ok(live) = Live::begin(*agreed, &self.config, now, rng) else {
+        let Ok(mut live) = Live::begin(agreed, &self.config, now, rng) else {
             return self.give_back(share);
         };
-        let mut live = Box::new(live);
         if share.is_none() && !returns {
             let padding = self.config.padding;
             live.say_close(padding, CODE_FULL, &[], |close| self.push_close(from, close));
@@ -68,7 +73,7 @@ impl Listener {
         let Some(roam) = Roam::new(now, rng, (from, proven), bytes) else {
             return self.give_back(share);
         };
-        let mut connection = Box::new(Connection::new(&self.config));
+        let mut connection = Connection::new(&self.config);
         connection.start(now, &negotiated, live.channel.seal.next_number());
         let at = self.prefix_len() + WORD_LEN;
         if connection.receive(now, number, payload, at).is_err() {
@@ -76,24 +81,25 @@ impl Listener {
         }
         let until = (now + self.server.accept_timeout).min(ends);
         let peer = Peer { live, roam, joined, share, cids: Cids::new(cid) };
-        let id = match self.peers.ask(now, until, peer, connection) {
+        let id = match self.peers.ask(now, until, origin, peer, connection) {
             Ok(id) => id,
             Err(peer) => return self.give_back(peer.share),
         };
         self.owners.insert(cid, id);
+        self.inits.insert(init);
         self.peers.push_event(id, Event::Join { key, ticket, address: from });
         Ok(())
     }
 
     /// A join that fails gives its place among the sessions back.
-    fn give_back(&mut self, share: Option<Share>) -> Result<(), Dropped> {
+    fn give_back(&mut self, share: Option<Place>) -> Result<(), Dropped> {
         if let Some(share) = share {
             self.gate.session_closed(share);
         }
         Err(Dropped::Handshake)
     }
 
-    fn push_close(&mut self, to: SocketAddr, close: Vec<u8>) {
+    pub(super) fn push_close(&mut self, to: SocketAddr, close: Vec<u8>) {
         if self.closes.len() < MAX_CLOSES {
             self.closes.push_back((to, close.into_boxed_slice()));
         }
@@ -124,10 +130,12 @@ impl Listener {
         }
         if let Some(key) = key {
             self.by_key.insert(*key.as_bytes(), id);
+            let (at, _) = joined;
+            self.port.tell_others(Joined { key: *key.as_bytes(), at, worker: self.worker(), reference });
             // Other answers to the same peer end with it. PROTOCOL.md, "Key confirmation".
             self.half_open.erase(|stage| match stage {
-                Stage::AwaitsPacket(agreed) => agreed.peer == Some(key),
-                Stage::AwaitsFin(_) => false,
+                Waits::Packet(finished) => finished.peer == Some(key),
+                Waits::Fin(_) => false,
             });
         }
         self.peers.push_event(id, Event::Connected { peer: key, handshake_hash });
@@ -136,6 +144,28 @@ impl Listener {
         self.peers.make_ready(id);
         self.reschedule(now, id);
         true
+    }
+
+    /// Ends the sessions here whose players were let in again by other workers of the port. PROTOCOL.md, "Workers".
+    pub(crate) fn heed_others(&mut self, now: Instant) {
+        let own = self.worker();
+        for joined in self.port.take(own) {
+            let Some(&id) = self.by_key.get(&joined.key) else { continue };
+            let Some(Peer { live, joined: (at, _), .. }) = self.peer(id) else { continue };
+            if joined.displaces(*at, own) {
+                self.say_close(id, CODE_REPLACED, &joined.reference);
+                self.end(now, id, CloseReason::Replaced);
+            } else {
+                // A yes that came late to an earlier join: the session of that is the one to end.
+                let reference = messages::reference(&live.init);
+                self.port.tell(joined.worker, Joined { at: *at, worker: own, reference, ..joined });
+            }
+        }
+    }
+
+    /// Which worker of the port this is.
+    fn worker(&self) -> u8 {
+        self.server.worker.map_or(0, |worker| worker.index)
     }
 
     /// Sees to it that a peer that is let in counts among the sessions: with the place that it has, with that of the
@@ -203,6 +233,9 @@ impl Listener {
         self.forget_names(id);
         if self.peers.end(now, id, reason) {
             self.remove(id);
+        } else if let Some(member) = self.peers.get_mut(id).filter(|member| member.has_ended()) {
+            // What it has left to yield needs no key.
+            member.peer.live.channel.erase();
         }
     }
 
@@ -219,6 +252,7 @@ impl Listener {
         for cid in peer.cids.iter() {
             self.owners.remove(&cid);
         }
+        self.inits.remove(&messages::reference(&peer.live.init));
         if let Some(key) = peer.live.peer {
             if self.by_key.get(key.as_bytes()) == Some(&id) {
                 self.by_key.remove(key.as_bytes());

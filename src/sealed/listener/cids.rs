@@ -23,7 +23,6 @@ pub(crate) type Cid = [u8; CID_LEN];
 
 #[derive(Clone, Copy, Debug)]
 struct Issued {
-    sequence: u64,
     cid: Cid,
     /// A later one was used: this one is forgotten then.
     forget_at: Option<Instant>,
@@ -32,12 +31,12 @@ struct Issued {
 }
 
 impl Issued {
-    fn new(sequence: u64, cid: Cid) -> Self {
-        Self { sequence, cid, forget_at: None, strangers: Tokens::default() }
+    fn new(cid: Cid) -> Self {
+        Self { cid, forget_at: None, strangers: Tokens::default() }
     }
 }
 
-/// The ids of one session, oldest first.
+/// The ids of one session, oldest first. The oldest is forgotten first, so that their numbers have no gap.
 #[derive(Debug)]
 pub(super) struct Cids {
     issued: Vec<Issued>,
@@ -52,7 +51,7 @@ impl Cids {
     /// The first id, the one in the handshake, has the sequence number 0.
     pub(super) fn new(first: Cid) -> Self {
         Self {
-            issued: vec![Issued::new(0, first)],
+            issued: vec![Issued::new(first)],
             next_sequence: 1,
             current: 0,
             in_use: first,
@@ -72,7 +71,12 @@ impl Cids {
     }
 
     fn spares(&self) -> usize {
-        self.issued.iter().filter(|issued| issued.sequence > self.current).count()
+        usize::try_from(self.next_sequence.saturating_sub(self.current + 1)).unwrap_or(usize::MAX)
+    }
+
+    /// The number of the oldest.
+    fn first(&self) -> u64 {
+        self.next_sequence.saturating_sub(self.issued.len() as u64)
     }
 
     /// When `wants_one` changes its mind.
@@ -86,7 +90,9 @@ impl Cids {
     pub(super) fn give(&mut self, now: Instant, cid: Cid) -> (u64, u64) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.issued.push(Issued::new(sequence, cid));
+        // Most have three all their life.
+        self.issued.reserve_exact(if self.issued.len() == 1 { SPARES } else { 1 });
+        self.issued.push(Issued::new(cid));
         self.last_given = Some(now);
         (sequence, self.current)
     }
@@ -96,16 +102,14 @@ impl Cids {
         if *cid == self.in_use {
             return;
         }
-        let Some(sequence) = self.issued.iter().find(|issued| issued.cid == *cid).map(|used| used.sequence)
-        else {
-            return;
-        };
+        let Some(at) = self.issued.iter().position(|issued| issued.cid == *cid) else { return };
+        let sequence = self.first() + at as u64;
         if sequence <= self.current {
             return;
         }
         (self.current, self.in_use) = (sequence, *cid);
         let keep = keep();
-        for older in self.issued.iter_mut().filter(|issued| issued.sequence < sequence) {
+        for older in self.issued.iter_mut().take(at) {
             older.forget_at.get_or_insert(now + keep);
         }
     }
@@ -123,8 +127,8 @@ impl Cids {
 
     /// Takes out what is to be forgotten now.
     pub(super) fn take_forgotten(&mut self, now: Instant) -> Option<Cid> {
-        let at = self.issued.iter().position(|issued| issued.forget_at.is_some_and(|at| at <= now))?;
-        Some(self.issued.remove(at).cid)
+        self.issued.first().filter(|oldest| oldest.forget_at.is_some_and(|at| at <= now))?;
+        Some(self.issued.remove(0).cid)
     }
 }
 
@@ -189,5 +193,18 @@ mod tests {
         assert_eq!(tick(&mut cids, later + BETWEEN), 3, "four are good until old ones are forgotten");
         assert_eq!(tick(&mut cids, now + keep), 4);
         assert_eq!(given, [(1, 0), (2, 0), (3, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn strangers_have_a_thousand_datagrams_a_second_of_each_id() {
+        let mut cids = Cids::new([0; 8]);
+        cids.give(Environment::os().now(), [1; 8]);
+        for id in 0..2 {
+            let burst = (0..5_000).filter(|_| cids.take_stranger(0, &[id; 8])).count();
+            assert_eq!(burst, 1_000);
+            let later = (0..5_000).filter(|_| cids.take_stranger(SECOND / 2, &[id; 8])).count();
+            assert_eq!(later, 500);
+        }
+        assert!(!cids.take_stranger(0, &[2; 8]), "an id of nobody's");
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     crypto::{self, Side},
     error::Dropped,
     sealed::{
-        half_open::Stage,
+        finished::Waits,
         local::{Answered, Local},
         messages,
     },
@@ -68,6 +68,10 @@ impl Listener {
             return Err(Dropped::Handshake);
         }
         let id = crypto::hash(&[body.noise]);
+        // It made a session: who has that needs no answer, and everybody else gets none.
+        if self.inits.contains(&messages::reference(&id)) {
+            return Err(Dropped::Handshake);
+        }
         let cost = self.local.credentials.profile.init_cost()
             + if self.local.credentials.profile.has_fin() { FIN_COST } else { 0 };
         let init = Init { from, id: &id, cookie: &body.cookie, cost };
@@ -105,13 +109,15 @@ impl Listener {
         id: [u8; 32],
         noise: &[u8],
     ) -> Result<(), Dropped> {
+        self.gate.note_dh(self.local.credentials.profile.init_cost());
         let candidate = self.local.read_init(noise)?;
         if let Some(key) = candidate.noise.remote_static() {
             self.local.welcome(&key)?;
         }
         let cid = self.fresh_cid(rng).map_err(|_| Dropped::Handshake)?;
-        let Answered { response, stage, .. } =
-            self.local.answer(rng, id, candidate, Some(cid)).map_err(|_| Dropped::Handshake)?;
+        let Answered { response, after, .. } =
+            self.local.answer(rng, candidate, Some(cid)).map_err(|_| Dropped::Handshake)?;
+        let stage = after.waits().map_err(|_| Dropped::Handshake)?;
         let to = admitted.from;
         if !self.half_open.insert(now, admitted, Answer { id, cid, response, stage }) {
             return Err(Dropped::Handshake);
@@ -129,17 +135,19 @@ impl Listener {
         (prefix, packet): (&[u8], &mut [u8]),
     ) -> Result<(), Dropped> {
         let entry = self.half_open.find_cid(&cid).ok_or(Dropped::Unopened)?;
-        let Stage::AwaitsPacket(agreed) = &mut entry.stage else {
-            return self.handle_fin(now, cid, prefix, packet);
-        };
         // Whoever has seen the id must not make us open without end.
         if !entry.reads.allows(now) {
             return Err(Dropped::Unopened);
         }
+        let Waits::Packet(finished) = &entry.stage else {
+            return self.handle_fin(now, cid, prefix, packet);
+        };
+        // The entry keeps what the keys are made from, and no keys: a flood that fills the table fills less.
+        let mut channel = finished.channel();
         entry.reads.note();
-        let (number, _) = open_packet(&mut agreed.channel.open, now, NO_EPOCH, prefix, packet)?;
+        let (number, _) = open_packet(&mut channel.open, now, NO_EPOCH, prefix, packet)?;
         let proven = entry.proves(from);
-        self.confirmed(now, rng, (from, proven), (number, cid), packet)
+        self.confirmed(now, rng, (from, proven), (number, cid, channel), packet)
     }
 
     fn handle_fin(
@@ -149,27 +157,32 @@ impl Listener {
         prefix: &[u8],
         envelope: &mut [u8],
     ) -> Result<(), Dropped> {
+        // Tried with the envelope key, like an INIT, and out of the same budget.
+        if !self.gate.take_envelope(now) {
+            return Err(Dropped::Handshake);
+        }
         let opened = messages::open(&self.local.envelope, Side::Initiator, prefix, envelope);
         let body: Body<'_> = opened.ok_or(Dropped::Unopened)??;
         if body.kind != Kind::Fin {
             return Err(Dropped::Handshake);
         }
         let Self { half_open, gate, local, .. } = self;
-        let entry: &mut Entry<Stage> = half_open.find_cid(&cid).ok_or(Dropped::Handshake)?;
+        let entry: &mut Entry<Waits> = half_open.find_cid(&cid).ok_or(Dropped::Handshake)?;
         let reference = messages::reference(&crypto::hash(&[entry.response.as_bytes()]));
-        if !bool::from(body.reference.ct_eq(&reference)) || !entry.reads.allows(now) {
+        if !bool::from(body.reference.ct_eq(&reference)) {
             return Err(Dropped::Handshake);
         }
         if !entry.take_prepaid() && !gate.charge(now, entry.from(), FIN_COST, entry.is_validated()) {
             return Err(Dropped::Handshake);
         }
         entry.reads.note();
-        let Stage::AwaitsFin(noise) = &entry.stage else { return Err(Dropped::Handshake) };
+        let Waits::Fin(noise) = &entry.stage else { return Err(Dropped::Handshake) };
+        gate.note_dh(FIN_COST);
         let fin = local.read_fin(noise, body.noise)?;
         if let Some(key) = fin.noise.remote_static() {
             local.welcome(&key)?;
         }
-        entry.stage = Stage::AwaitsPacket(Box::new(Local::agreed(entry.id, fin)?));
+        entry.stage = Waits::Packet(Box::new(Local::finished(fin)?));
         Ok(())
     }
 }

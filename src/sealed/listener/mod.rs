@@ -9,12 +9,18 @@ mod gate;
 mod half_open;
 mod handshake;
 mod peer;
+mod port;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 
+#[cfg(test)]
+mod strangers;
+
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     net::SocketAddr,
     sync::Arc,
@@ -29,8 +35,8 @@ use self::{
     gate::{Gate, Replies},
     half_open::HalfOpenTable,
 };
-pub(crate) use self::{gate::CookieSecrets, peer::Peer};
-use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, half_open::Stage, local::Local, profile::Role};
+pub(crate) use self::{peer::Peer, port::Port};
+use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, finished::Waits, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},
     connection::Connection,
@@ -51,12 +57,13 @@ pub struct Listener {
     config: Arc<Config>,
     local: Local,
     gate: Gate,
-    /// What the cookies are made from; shared by the workers of one port.
-    secrets: Arc<CookieSecrets>,
-    half_open: HalfOpenTable<Stage>,
+    port: Arc<Port>,
+    half_open: HalfOpenTable<Waits>,
     owners: HashMap<Cid, PeerId, cids::OwnBytes>,
     peers: Roster<Peer>,
     by_key: BTreeMap<[u8; 32], PeerId>,
+    /// References of the messages 1 of all sessions: one that comes late is no newcomer.
+    inits: BTreeSet<[u8; 16]>,
     replies: Replies,
     /// Sealed CLOSE packets. Their keys are gone already.
     closes: VecDeque<(SocketAddr, Box<[u8]>)>,
@@ -72,12 +79,12 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    /// A server with the keys of `credentials`, which must be of a profile that answers. A further worker of a port is
-    /// given the secrets of the first one's cookies.
+    /// A server with the keys of `credentials`, which must be of a profile that answers. A further worker is given the
+    /// port of the first one.
     pub(crate) fn new<R: TryCryptoRng + ?Sized>(
         credentials: Credentials,
         server: ServerConfig,
-        secrets: Option<&Arc<CookieSecrets>>,
+        port: Option<&Arc<Port>>,
         now: Instant,
         rng: &mut R,
     ) -> Result<Self, NoListener> {
@@ -87,19 +94,21 @@ impl Listener {
         }
         let config = Arc::new(server.session.clone());
         let local = Local::new(credentials, &config, &server.route).map_err(NoListener::Config)?;
-        let secrets = match secrets {
+        let port = match port {
             Some(shared) => Arc::clone(shared),
-            None => Arc::new(CookieSecrets::new(now, rng).map_err(|_| NoListener::Entropy)?),
+            None => Arc::new(Port::new(&server, now, rng).map_err(|_| NoListener::Entropy)?),
         };
-        let gate =
-            Gate::new(&server.flood, Arc::clone(&secrets), now, rng).map_err(|_| NoListener::Entropy)?;
+        port.check(&server).map_err(NoListener::Config)?;
+        let cookies = Arc::clone(port.cookies());
+        let gate = Gate::new(&server.flood, cookies, now, rng).map_err(|_| NoListener::Entropy)?;
         Ok(Self {
             gate,
-            secrets,
+            port,
             half_open: HalfOpenTable::new(server.flood.half_open, now),
             owners: HashMap::default(),
             peers: Roster::default(),
             by_key: BTreeMap::new(),
+            inits: BTreeSet::new(),
             replies: Replies::default(),
             closes: VecDeque::new(),
             accepting: true,
@@ -112,8 +121,9 @@ impl Listener {
 
     // ---- what the application asks ----
 
-    pub(crate) fn cookie_secrets(&self) -> &Arc<CookieSecrets> {
-        &self.secrets
+    /// What the workers of one port share.
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.port
     }
 
     pub(crate) fn peers(&self) -> &Roster<Peer> {

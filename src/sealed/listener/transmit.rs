@@ -52,7 +52,7 @@ impl Listener {
     /// A datagram of this peer leaves. Most have just one to send: they need not be asked again in vain.
     fn sent_one(&mut self, now: Instant, id: PeerId) {
         let silent =
-            |member: &mut Member<Peer>| member.peer.roam.is_at_rest() && member.connection.is_silent();
+            |member: &mut Member<Peer>| member.peer.roam.is_at_rest() && member.connection.is_silent(now);
         let silent = self.peers.get_mut(id).is_some_and(silent);
         if silent { self.reschedule(now, id) } else { self.peers.make_ready(id) }
     }

@@ -337,7 +337,7 @@ impl Sealed {
         let live = self.live.as_ref().map(|live| {
             let keys = (live.channel.seal.next_number(), live.channel.seal.epoch());
             let open = (live.channel.open.highest(), live.channel.open.epoch());
-            (live.init, live.side, keys, open, live.violations, live.probe, live.kept_alive)
+            (live.init, live.side, keys, open, live.violations, live.probe.clone(), live.kept_alive)
         });
         let dial = self.dial.as_ref().map(|dial| match &dial.phase {
             Phase::Sent(attempt) => {

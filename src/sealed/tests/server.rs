@@ -10,7 +10,7 @@ use super::{
         live::Live,
         local::{Answered, Local},
         messages,
-        seal::seal_frame,
+        seal::{Prefix, seal_frame},
     },
     *,
 };
@@ -178,8 +178,8 @@ impl Server {
         (self.live, self.current, self.given) = (None, 0, vec![[0xc0 + first; 8]]);
         self.connection = Connection::new(&self.config);
         let cid = self.gives_ids.then(|| self.given[0]);
-        let Answered { response, response_id, stage } = self.local.answer(rng, id, candidate, cid).unwrap();
-        self.half = Some((id, stage));
+        let Answered { response, response_id, after } = self.local.answer(rng, candidate, cid).unwrap();
+        self.half = Some((id, after.stage(id).unwrap()));
         self.response_id = response_id;
         let (kind, reference) = (Kind::Resp, messages::reference(&id));
         let body = Body { kind, cookie: [0; 16], reference, noise: response.as_bytes() };
@@ -225,8 +225,15 @@ impl Server {
         let live = self.live.as_mut().unwrap();
         for frame in frames {
             let mut out = vec![0; 1_200];
-            let len = seal_frame(&mut live.channel.seal, &live.prefix, frame, Padding::None, 1_200, &mut out)
-                .unwrap();
+            let len = seal_frame(
+                &mut live.channel.seal,
+                live.prefix.as_deref().unwrap_or(&Prefix::NONE),
+                frame,
+                Padding::None,
+                1_200,
+                &mut out,
+            )
+            .unwrap();
             out.truncate(len);
             self.out.push_back((self.path, out));
         }

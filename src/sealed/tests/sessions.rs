@@ -9,7 +9,7 @@ use crate::{
     error::CloseReason,
     event::Event,
     sealed::{
-        CODE_REPLACED, Credentials, Trust,
+        CODE_REPLACED, Credentials, Sealed, Trust,
         seal::{Prefix, seal_packet},
     },
     wire::{
@@ -706,6 +706,46 @@ fn a_hole_does_not_cost_a_session_that_both_ends_still_have() {
                 0,
                 "{profile}, {step}: {owed:?} arrived"
             );
+        }
+    }
+}
+
+#[test]
+fn one_lost_question_does_not_cost_a_session_that_both_ends_still_have() {
+    for profile in ["paired", "tofu", "client_auth"] {
+        for step in 0..40 {
+            let mut world = World::pair(profile, 5);
+            world.connect(0);
+            world.settle();
+            world.run(Duration::from_secs(2));
+            let to = world.to.clone();
+            world.to = vec![None; 2];
+            world.owe(0, 1);
+            world.peers[0].connection_mut().flush();
+            world.flush(0);
+            world.run(ms(1_100) + ms(37) * step);
+            // An INIT gets through, and so does its answer; what then asks the old session is lost.
+            let is_init = |(_, from, datagram): &&(_, usize, Vec<u8>)| *from == 0 && datagram.len() >= 1_200;
+            let init = world.sent.iter().rev().find(is_init).unwrap().2.clone();
+            world.deliver(1, &init);
+            let answer = world.sent.iter().rev().find(|(_, from, _)| *from == 1).unwrap().2.clone();
+            world.deliver(0, &answer);
+            let held = |peer: &Sealed| match &peer.dial {
+                Some(dial) => {
+                    matches!(&dial.phase, super::Phase::Unconfirmed(unconfirmed) if unconfirmed.is_held())
+                }
+                None => false,
+            };
+            assert!(held(&world.peers[0]), "{profile}, {step}: nobody asks");
+            world.run(ms(50));
+            world.to = to;
+            world.run(Duration::from_secs(12));
+            assert_eq!(
+                (world.sessions(0), world.sessions(1)),
+                (1, 1),
+                "{profile}, {step}: nothing was replaced"
+            );
+            assert_eq!(world.peers[0].connection().queued_messages(), 0, "{profile}, {step}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who may cost us what, before anything is known of him: the budget of envelopes, cookies, the budget of
-//! Diffie-Hellman operations and each prefix's share of it, sessions in all and of a prefix. All memory is taken at
-//! construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
+//! Diffie-Hellman operations and each prefix's share of it, sessions in all and of a prefix. For what
+//! is not confirmed all memory is taken at construction. Knows no keys of the protocol and reads no message. PROTOCOL.md, "Flood defence".
 
 mod cookie;
 pub(super) mod replies;
@@ -20,21 +20,19 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
+pub(crate) use self::cookie::COOKIE_LEN;
+pub(super) use self::cookie::CookieSecrets;
 pub(super) use self::replies::{Replies, Reply};
 pub(super) use self::tokens::{Nanos, SECOND, Tokens, worth};
 use self::{
     cookie::Cookies,
-    shares::{Claim, Shares},
-};
-pub(crate) use self::{
-    cookie::{COOKIE_LEN, CookieSecrets},
-    shares::Share,
+    shares::{Claim, Share, Shares},
 };
 use super::half_open::HalfOpenTable;
 use crate::{
     config::Flood,
     crypto::{self, EntropyError},
-    roster::Origin,
+    roster::{Counts, Origin},
     sealed::profile::MAX_INIT_COST,
 };
 
@@ -64,6 +62,11 @@ pub struct FloodStats {
     pub evictions: u64,
     /// Sessions refused because there were `max_sessions`, or too many of their prefix.
     pub sessions_refused: u64,
+    /// Packets that confirmed, and came when all places to wait for the application, or those of their prefix, were
+    /// taken. Each joiner repeats his.
+    pub waits_refused: u64,
+    /// Diffie-Hellman operations that the messages of strangers have cost.
+    pub dh_operations: u64,
 }
 
 fn count(counter: &mut u64) {
@@ -89,6 +92,10 @@ pub(super) struct Admitted {
     /// Whether the address has shown that it receives.
     pub(super) validated: bool,
 }
+
+/// A session's place among those of its prefix.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place(Origin);
 
 /// What to do with an INIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +124,10 @@ pub(super) struct Gate {
     cookies: Cookies,
     envelopes: Tokens,
     dh: Tokens,
+    /// What the INITs that brought no good cookie would have cost, whether they were read or not.
+    unproven: Tokens,
     shares: Shares,
-    sessions: usize,
+    sessions: Counts,
     stats: FloodStats,
 }
 
@@ -143,8 +152,9 @@ impl Gate {
             cookies: Cookies::new(secrets, now),
             envelopes: Tokens::default(),
             dh: Tokens::default(),
+            unproven: Tokens::default(),
             shares: Shares::new(crypto::random_secret(rng)?),
-            sessions: 0,
+            sessions: Counts::default(),
             stats: FloodStats::default(),
         })
     }
@@ -174,11 +184,11 @@ impl Gate {
         table: &mut HalfOpenTable<S>,
         init: &Init<'_>,
     ) -> Verdict {
-        let origin = Origin::of(init.from, &self.proxies);
+        let origin = self.origin(init.from);
         let validated = self.cookies.takes(now, init.from, init.id, init.cookie);
         if validated {
             count(&mut self.stats.cookies_taken);
-        } else if self.wants_cookie(now, table, &origin, init.cost) {
+        } else if self.wants_cookie(now, table, &origin, init.cost) | self.is_crowded(now, table, init) {
             count(&mut self.stats.cookies_sent);
             return Verdict::AskCookie(self.cookies.bake(now, init.from, init.id));
         }
@@ -210,10 +220,22 @@ impl Gate {
             || self.shares.is_half_used(now, &self.shares.share(origin))
     }
 
+    /// Whether INITs without a good cookie come faster than half of the budget pays for. Counts this one if it is new,
+    /// whatever becomes of it: so a flood of them is read for half a second's worth, and no more while it lasts.
+    fn is_crowded<S>(&mut self, now: Instant, table: &mut HalfOpenTable<S>, init: &Init<'_>) -> bool {
+        let now = self.nanos(now);
+        let cost = worth(init.cost, self.dh_per_second);
+        let crowded = !self.unproven.allows(now, cost, FOR_ALL);
+        if table.find(init.id).is_none() {
+            self.unproven.take(now, cost, SECOND);
+        }
+        crowded
+    }
+
     /// Takes Diffie-Hellman operations out of the budget, if it and the address's share allow it: for what costs some
     /// beyond the INIT.
     pub(super) fn charge(&mut self, now: Instant, from: SocketAddr, cost: u32, validated: bool) -> bool {
-        let share = self.shares.share(&Origin::of(from, &self.proxies));
+        let share = self.shares.share(&self.origin(from));
         let affords = self.affords(now, &share, cost, validated);
         if affords {
             self.pay(now, &share, cost, validated);
@@ -253,26 +275,38 @@ impl Gate {
         }
     }
 
+    /// So many Diffie-Hellman operations are about to be done.
+    pub(super) fn note_dh(&mut self, operations: u32) {
+        self.stats.dh_operations = self.stats.dh_operations.saturating_add(operations.into());
+    }
+
     pub(super) fn stats<S>(&self, table: &HalfOpenTable<S>) -> FloodStats {
         FloodStats { evictions: table.evictions(), ..self.stats }
     }
 
-    /// Takes a place for a session of whoever proved his keys from this address, if there is one. The share is given
-    /// back when the session ends, wherever its peer is then.
-    pub(super) fn session_opened(&mut self, from: SocketAddr) -> Option<Share> {
-        let share = self.shares.share(&Origin::of(from, &self.proxies));
-        if self.sessions >= self.max_sessions || self.shares.sessions(&share) >= self.prefix_sessions {
+    /// Takes a place for a session of whoever proved his keys from this address, if there is one. It is given back when
+    /// the session ends, wherever its peer is then.
+    pub(super) fn session_opened(&mut self, from: SocketAddr) -> Option<Place> {
+        let origin = self.origin(from);
+        if self.sessions.all() >= self.max_sessions || self.sessions.of(&origin) >= self.prefix_sessions {
             count(&mut self.stats.sessions_refused);
             return None;
         }
-        self.sessions = self.sessions.saturating_add(1);
-        self.shares.open_session(&share);
-        Some(share)
+        self.sessions.add(origin);
+        Some(Place(origin))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a share is given back once")]
-    pub(super) fn session_closed(&mut self, share: Share) {
-        self.sessions = self.sessions.saturating_sub(1);
-        self.shares.close_session(&share);
+    pub(super) fn session_closed(&mut self, Place(origin): Place) {
+        self.sessions.remove(&origin);
+    }
+
+    /// Whom an address counts as.
+    pub(super) fn origin(&self, from: SocketAddr) -> Origin {
+        Origin::of(from, &self.proxies)
+    }
+
+    /// Who confirmed found no place to wait for the application.
+    pub(super) fn note_no_wait(&mut self) {
+        count(&mut self.stats.waits_refused);
     }
 }

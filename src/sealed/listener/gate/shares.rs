@@ -1,4 +1,4 @@
-//! What each prefix of addresses has used of the Diffie-Hellman budget and of the sessions, in an array of fixed size.
+//! What each prefix of addresses has used of the Diffie-Hellman budget, in an array of fixed size.
 //! A prefix has a place in each of two rows, at a hash under a key of ours, and the less used of the two counts: a
 //! stranger who shares one place with a flood does not suffer for it. PROTOCOL.md, "Flood defence".
 
@@ -17,15 +17,14 @@ pub(super) const SHARE: u64 = 8;
 const FIRST: u64 = 512;
 const FIRST_MOST: Nanos = 16 * SECOND;
 
-/// The places of an origin. Whoever holds one of the sessions counted there keeps it, and gives it back at the end.
+/// The places of an origin.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Share([u16; ROWS]);
+pub(super) struct Share([u16; ROWS]);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     share: Tokens,
     first: Tokens,
-    sessions: u32,
 }
 
 #[derive(Debug)]
@@ -93,23 +92,6 @@ impl Shares {
             place.first.take(now, worth * FIRST, first_most(longest));
         }
     }
-
-    /// Sessions of the origin, or more if others have the same places.
-    pub(super) fn sessions(&self, share: &Share) -> usize {
-        self.places(share).iter().map(|place| place.sessions as usize).min().unwrap_or(0)
-    }
-
-    pub(super) fn open_session(&mut self, share: &Share) {
-        for place in self.places_mut(share) {
-            place.sessions = place.sessions.saturating_add(1);
-        }
-    }
-
-    pub(super) fn close_session(&mut self, share: &Share) {
-        for place in self.places_mut(share) {
-            place.sessions = place.sessions.saturating_sub(1);
-        }
-    }
 }
 
 /// Always enough for one handshake, however small the budget.
@@ -154,10 +136,6 @@ mod tests {
         assert_eq!(shares.claim(0, &Share([1, 3]), 1_000, 1_000), Claim::Over);
         assert_eq!(shares.claim(0, &honest, 1_000, 1_000), Claim::First);
         assert!(!shares.is_half_used(0, &honest));
-        for _ in 0..9 {
-            shares.open_session(&Share([1, 3]));
-        }
-        assert_eq!((shares.sessions(&Share([1, 3])), shares.sessions(&honest)), (9, 0));
     }
 
     #[test]
