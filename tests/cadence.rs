@@ -90,7 +90,7 @@ fn a_path_that_is_long_for_a_while_makes_no_storm() {
         set_links(&scene, &link());
         play(&mut scene, 40, guarantee);
         let stats: Stats = scene.host.server.stats().since(&before);
-        let per_tick = |count: u64| count as f64 / f64::from(80 * PLAYERS as u32);
+        let per_tick = |count: u64| count as f64 / (80 * PLAYERS) as f64;
         let (received, sent) = (per_tick(stats.datagrams_received), per_tick(stats.datagrams_sent));
         println!("{guarantee:?}: {received:.3} in, {sent:.3} out");
         assert!(received <= most && sent <= most, "{guarantee:?}: {received} in, {sent} out");

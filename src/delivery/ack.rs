@@ -384,7 +384,7 @@ mod tests {
             unheld += u32::from(acks.is_due(now, true));
             // A packet leaves anyway, a little later.
             acks.write(
-                now + if acks.is_due(now, true) { 0 * MS } else { 30 * MS },
+                now + if acks.is_due(now, true) { Duration::ZERO } else { 30 * MS },
                 &mut Writer::new(&mut room),
             )
             .unwrap();

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Carrier, Content, Fate, SentPackets, State};
-use crate::delivery::ack::{Call, TROUBLE};
+use crate::delivery::ack::{Call, LEISURE, TROUBLE};
 
 /// Nothing is heard for so long (and three probe timeouts): then a small datagram follows so long after each that
 /// carries messages.
@@ -124,6 +124,23 @@ impl SentPackets {
             }
             self.lose(now, self.offset(number), Fate::Lost, &mut settle);
         }
+    }
+
+    /// How much longer than others the peer may hold back word of all that is on its way; a little more than it should,
+    /// because its clock may wake it late, and nothing waits for the word.
+    fn leisure(&self) -> Duration {
+        if self.is_leisurely() { self.ack_delay * LEISURE } else { Duration::ZERO }
+    }
+
+    /// From when on silence says something, for what is on its way `now`. Where packets are lost the peer holds back
+    /// only what is small.
+    pub(super) fn word_since(&self, now: Instant) -> Instant {
+        if self.expects_haste(now) { now } else { now + self.leisure() }
+    }
+
+    /// Nothing is on its way but what the peer may be slow to acknowledge.
+    fn is_leisurely(&self) -> bool {
+        self.later_in_flight == self.eliciting_in_flight
     }
 
     /// Whether the path seems to be dark.

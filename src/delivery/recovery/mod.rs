@@ -198,23 +198,6 @@ impl SentPackets {
         self.pop_settled(now);
     }
 
-    /// How much longer than others the peer may hold back word of all that is on its way; a little more than it should,
-    /// because its clock may wake it late, and nothing waits for the word.
-    fn leisure(&self) -> Duration {
-        if self.is_leisurely() { self.ack_delay * LEISURE } else { Duration::ZERO }
-    }
-
-    /// From when on silence says something, for what is on its way `now`. Where packets are lost the peer holds back
-    /// only what is small.
-    fn word_since(&self, now: Instant) -> Instant {
-        if self.expects_haste(now) { now } else { now + self.leisure() }
-    }
-
-    /// Nothing is on its way but what the peer may be slow to acknowledge.
-    fn is_leisurely(&self) -> bool {
-        self.later_in_flight == self.eliciting_in_flight
-    }
-
     fn push(&mut self, now: Instant, bytes: u32, contents: u32, call: Call) {
         let state = if call == Call::No { State::Settled } else { State::Flying };
         let end = self.contents_first + self.contents.len() as u64;
