@@ -69,10 +69,14 @@ impl Rtt {
         }
     }
 
-    /// Takes a sample; `ack_delay` is what the peer says it held the acknowledgement back.
+    /// Takes a sample; `ack_delay` is what the peer says it held the acknowledgement back. All of it is believed: where an
+    /// acknowledgement is lost the next one may come seconds later, and those are not the path's.
     pub(crate) fn sample(&mut self, sample: Duration, ack_delay: Duration) {
         if !self.measured {
-            *self = Self { measured: true, ..Self::new(sample) };
+            // A peer that lies is probed more often, no more.
+            let least = sample.min(GRANULARITY);
+            let first = sample.saturating_sub(ack_delay).max(least);
+            *self = Self { measured: true, ..Self::new(first) };
             return;
         }
         self.min = self.min.min(sample);
@@ -133,6 +137,20 @@ mod tests {
         assert_eq!(rtt.pto(25 * MS), 325 * MS);
         rtt.sample(40 * MS, Duration::ZERO);
         assert_eq!((rtt.smoothed(), rtt.variance()), (40 * MS, 20 * MS));
+    }
+
+    #[test]
+    fn an_acknowledgement_that_was_lost_does_not_make_the_path_seem_long() {
+        let mut rtt = Rtt::new(100 * MS);
+        rtt.sample(1_060 * MS, 1_055 * MS);
+        assert_eq!((rtt.smoothed(), rtt.shortest()), (5 * MS, 5 * MS));
+        rtt.sample(1_000 * MS, 990 * MS);
+        assert_eq!(rtt.latest(), Some(10 * MS), "nor does a later one");
+        for (sample, claimed, believed) in [(40, 50, 1), (40, 40, 1), (1, 1, 1)] {
+            let mut rtt = Rtt::new(100 * MS);
+            rtt.sample(sample * MS, claimed * MS);
+            assert_eq!(rtt.smoothed(), believed * MS);
+        }
     }
 
     #[test]

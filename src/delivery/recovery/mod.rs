@@ -237,14 +237,16 @@ impl SentPackets {
         }
         let grew = largest > self.largest_acked;
         self.largest_acked = self.largest_acked.max(largest);
+        let leisure = self.ack_delay * LEISURE;
         if let Some(packet) = largest.filter(|_| grew).and_then(|number| self.at(number)) {
-            self.newest = Some((packet.sent, now.saturating_duration_since(packet.sent)));
+            // Held back for longer than anybody does, it comes in place of one that was lost.
+            let took = now.saturating_duration_since(packet.sent);
+            self.newest = Some((packet.sent, took.saturating_sub(ack_delay.saturating_sub(leisure))));
         }
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
         if let Some((_, sent)) = told.sample.filter(|&(number, _)| grew && Some(number) == largest) {
-            let (measured, held) =
-                (now.saturating_duration_since(sent), ack_delay.min(self.ack_delay * LEISURE));
-            self.rtt.sample(measured, held);
+            let measured = now.saturating_duration_since(sent);
+            self.rtt.sample(measured, ack_delay);
             self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
         }
         if newly {
