@@ -14,8 +14,8 @@ use sealgram::Flood;
 use story::{Plan, StandIn};
 
 const PLAYERS: usize = 1_000;
-/// Shorter than the silence after which players dial anew.
-const DARK: Duration = Duration::from_millis(300);
+/// Longer than the silence after which players dial anew: the sessions stay all the same.
+const DARK: Duration = Duration::from_millis(2000);
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[test]

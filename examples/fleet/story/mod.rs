@@ -180,9 +180,7 @@ impl<B: Balancer> Fleet<B> {
             _ => {}
         }
         for event in &self.events {
-            if let Some(ready) =
-                event.token().0.checked_sub(ROUTES.len()).and_then(|at| self.ready.get_mut(at))
-            {
+            if let Some(ready) = self.ready.get_mut(event.token().0) {
                 *ready = true;
             }
         }
