@@ -2,7 +2,7 @@
 //! next one gets. PROTOCOL.md, "Numbering": numbers are given when a message is first packed, so that one that never
 //! leaves makes no hole.
 
-use std::{cmp::Reverse, collections::VecDeque};
+use std::{cmp::Reverse, collections::VecDeque, num::NonZeroU64};
 
 use super::{
     Guarantee,
@@ -103,7 +103,8 @@ pub(crate) struct Kept {
     turn: u64,
     counts: Tally<6>,
     tag: u64,
-    packed_tag: Option<u64>,
+    /// One more than the tag that was packed last, so that none takes no room of its own.
+    packed_next: Option<NonZeroU64>,
     set: u64,
     base: u64,
     next_index: u64,
@@ -112,13 +113,14 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn wake(self, bounds: (usize, usize)) -> SendLane {
-        let Self { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id } =
+        let Self { lane, open, options, turn, counts, tag, packed_next, set, base, next_index, next_wire_id } =
             self;
         let mut new = SendLane::new(lane, bounds);
         if let Some(options) = options {
             new.set_options(*options, bounds);
         }
         let acked_below = next_index;
+        let packed_tag = packed_next.map(|next| next.get() - 1);
         let numbers = SendLane { tag, open, packed_tag, set, base, next_index, acked_below, ..new };
         SendLane { turn, counts: counts.into(), next_wire_id, ..numbers }
     }
@@ -362,7 +364,9 @@ impl SendLane {
         } = self;
         let options = Some(options).filter(|options| *options != LaneOptions::default()).map(Box::new);
         let counts = counts.into();
-        Kept { lane, open, options, turn, counts, tag, packed_tag, set, base, next_index, next_wire_id }
+        // Tags count messages and sets: there are no 2^64 of them.
+        let packed_next = packed_tag.and_then(|tag| NonZeroU64::new(tag.wrapping_add(1)));
+        Kept { lane, open, options, turn, counts, tag, packed_next, set, base, next_index, next_wire_id }
     }
 
     pub(crate) fn shrink(&mut self) {

@@ -111,7 +111,7 @@ impl Sealed {
         }
         let from = self.paths.as_ref().and_then(|paths| paths.from);
         let id = crypto::hash(&[message]);
-        if self.live.as_ref().is_some_and(|live| live.init == id) {
+        if self.live.as_ref().is_some_and(|live| live.init == messages::reference(&id)) {
             return Err(Dropped::Handshake);
         }
         if let Some(entry) = self.half_open.find(&id) {

@@ -45,7 +45,7 @@ impl Sealed {
         }
         let replaced = self.live.is_some() || self.carried.is_some();
         if self.live.is_some() {
-            let reference = messages::reference(&live.init);
+            let reference = live.init;
             self.say_close(CODE_REPLACED, &reference);
         }
         if let Err(failure) = self.begin_path(now, rng) {

@@ -12,7 +12,7 @@ use super::{
     Agreed, Failure,
     chance::{jittered, random_below},
     cids::Cids,
-    messages::PACKET_OVERHEAD,
+    messages::{self, PACKET_OVERHEAD},
     roam::{Probe, Roam},
     seal::{Prefix, room, seal_frame, seal_packet},
 };
@@ -42,8 +42,8 @@ pub(super) struct Live {
     pub(super) channel: Channel,
     pub(super) side: Side,
     pub(super) peer: Option<PublicKey>,
-    /// BLAKE2s of the Noise message 1 that made the session.
-    pub(super) init: [u8; 32],
+    /// Reference of the Noise message 1 that made the session.
+    pub(super) init: [u8; 16],
     pub(super) negotiated: Negotiated,
     /// What stands before our packets to a server.
     pub(super) prefix: Option<Box<Prefix>>,
@@ -103,7 +103,7 @@ impl Live {
             channel,
             side,
             peer,
-            init,
+            init: messages::reference(&init),
             negotiated,
             prefix: Some(prefix).filter(|prefix| prefix.len() > 0).map(Box::new),
             cids,

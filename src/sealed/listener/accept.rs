@@ -110,7 +110,7 @@ impl Listener {
         let Some(member) = self.peers.get(id).filter(|member| member.asks()) else { return false };
         let Peer { live, joined, .. } = &member.peer;
         let (key, handshake_hash, joined) = (live.peer, Some(live.channel.hash), *joined);
-        let reference = messages::reference(&live.init);
+        let reference = live.init;
         let old = key.and_then(|key| self.by_key.get(key.as_bytes()).copied());
         // The same key again is the same peer in a new session; but a later join is not undone by an earlier one.
         if old.and_then(|old| self.peer(old)).is_some_and(|old| old.joined > joined) {
@@ -157,7 +157,7 @@ impl Listener {
                 self.end(now, id, CloseReason::Replaced);
             } else {
                 // A yes that came late to an earlier join: the session of that is the one to end.
-                let reference = messages::reference(&live.init);
+                let reference = live.init;
                 self.port.tell(joined.worker, Joined { at: *at, worker: own, reference, ..joined });
             }
         }
@@ -252,7 +252,7 @@ impl Listener {
         for cid in peer.cids.iter() {
             self.owners.remove(&cid);
         }
-        self.inits.remove(&messages::reference(&peer.live.init));
+        self.inits.remove(&peer.live.init);
         if let Some(key) = peer.live.peer {
             if self.by_key.get(key.as_bytes()) == Some(&id) {
                 self.by_key.remove(key.as_bytes());
