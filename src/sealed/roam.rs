@@ -116,13 +116,24 @@ impl Moving {
     }
 }
 
-/// Candidates that were given up and may still answer: the newest take the places of the oldest.
+/// What is known for a few seconds of what came before. Kept only for so long.
 #[derive(Debug, Default)]
-struct Late {
+struct Past {
+    /// Candidates that were given up and may still answer: the newest take the places of the oldest.
     asked: [Option<(SocketAddr, [u8; 8], Instant)>; MAX_CANDIDATES],
+    rests_until: Option<Instant>,
 }
 
-impl Late {
+impl Past {
+    fn resting(until: Instant) -> Box<Self> {
+        Box::new(Self { rests_until: Some(until), ..Self::default() })
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let asked = self.asked.iter().flatten().map(|(_, _, until)| *until);
+        asked.chain(self.rests_until).all(|until| until <= now)
+    }
+
     fn note(&mut self, given_up: &Asked) {
         self.asked.rotate_right(1);
         if let Some(first) = self.asked.first_mut() {
@@ -142,9 +153,8 @@ impl Late {
 pub(super) struct Roam {
     address: SocketAddr,
     proven: bool,
-    rests_until: Option<Instant>,
     moving: Option<Box<Moving>>,
-    late: Option<Box<Late>>,
+    past: Option<Box<Past>>,
 }
 
 impl Roam {
@@ -156,7 +166,7 @@ impl Roam {
         (address, proven): (SocketAddr, bool),
         bytes: usize,
     ) -> Option<Self> {
-        let mut this = Self { address, proven, rests_until: None, moving: None, late: None };
+        let mut this = Self { address, proven, moving: None, past: None };
         if !proven {
             let own = Some(Asked::new(now, rng, address, Some(bytes))?);
             this.moving = Some(Box::new(Moving { own, ..Moving::default() }));
@@ -204,6 +214,7 @@ impl Roam {
     /// An authentic packet came.
     fn on_packet<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R, arrival: &Arrival) {
         let Arrival { from, bytes, newest, probing } = *arrival;
+        self.past.take_if(|past| past.is_over(now));
         if let Some(asked) = self.moving.as_mut().and_then(|moving| moving.at(from)) {
             asked.heard(now, bytes);
             if asked.address == self.address && !self.proven && asked.is_spent() && asked.next_at <= now {
@@ -211,14 +222,15 @@ impl Roam {
             }
             return;
         }
-        let rests = self.rests_until.is_some_and(|until| now < until);
+        let rests_until = self.past.as_ref().and_then(|past| past.rests_until);
+        let rests = rests_until.is_some_and(|until| now < until);
         if from == self.address || !newest || probing || rests {
             return;
         }
         // Somebody else may have copied the datagram, and may have been faster: both addresses are asked.
         let own = Asked::new(now, rng, self.address, None);
         let (Some(own), Some(mut candidate)) = (own, Asked::new(now, rng, from, Some(bytes))) else { return };
-        if let Some((data, until)) = self.late.as_ref().and_then(|late| late.at(now, from)) {
+        if let Some((data, until)) = self.past.as_ref().and_then(|past| past.at(now, from)) {
             (candidate.data, candidate.until) = (data, until);
         }
         let moving = self.moving.get_or_insert_default();
@@ -244,7 +256,7 @@ impl Roam {
     fn on_response(&mut self, now: Instant, arrival: &Arrival, data: [u8; 8]) -> Option<SocketAddr> {
         // An answer counts for the address that it comes from, and only there was its question heard.
         let asked = self.moving.as_mut().and_then(|moving| moving.at(arrival.from)).map(|asked| asked.data);
-        let late = self.late.as_ref().and_then(|late| late.at(now, arrival.from)).map(|(data, _)| data);
+        let late = self.past.as_ref().and_then(|past| past.at(now, arrival.from)).map(|(data, _)| data);
         if asked.or(late) != Some(data) {
             return None;
         }
@@ -255,8 +267,7 @@ impl Roam {
             // left before the peer moved.
             if arrival.newest && !arrival.probing && !moving.candidates.is_empty() {
                 moving.candidates.clear();
-                self.late = None;
-                self.rests_until = Some(now + REST);
+                self.past = Some(Past::resting(now + REST));
             }
             if moving.candidates.is_empty() {
                 moving.own = None;
@@ -270,10 +281,9 @@ impl Roam {
             moving.candidates.clear();
             moving.own = None;
         }
-        self.late = None;
+        self.past = Some(Past::resting(now + REST));
         self.tidy();
         self.proven = true;
-        self.rests_until = Some(now + REST);
         Some(std::mem::replace(&mut self.address, arrival.from))
     }
 
@@ -295,11 +305,11 @@ impl Roam {
                 return Some(Probe { to, frame: Frame::PathResponse(data), most });
             }
         }
-        let late = &mut self.late;
+        let past = &mut self.past;
         moving.candidates.retain(|candidate| {
             let stays = !candidate.is_spent() || now < candidate.next_at;
             if !stays {
-                late.get_or_insert_default().note(candidate);
+                past.get_or_insert_default().note(candidate);
             }
             stays
         });
@@ -463,6 +473,20 @@ mod tests {
             assert!(rig.is_at_rest());
             rig.wait(Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn what_came_before_is_kept_for_as_long_as_it_counts() {
+        let mut rig = Rig::new(true);
+        rig.hear(packet(2));
+        let asked = rig.asks();
+        assert_eq!(rig.answer(packet(2), asked[1].1), Some(at(1)));
+        rig.wait(REST - ms(1));
+        rig.hear(packet(2));
+        assert!(rig.roam.past.is_some());
+        rig.wait(ms(1));
+        rig.hear(packet(2));
+        assert!(rig.roam.past.is_none());
     }
 
     #[test]
