@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, default_value_t = IpAddr::from([127, 0, 0, 1]))]
     home: IpAddr,
     /// Players, half of them on each server.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=4_000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(2..=4_000))]
     players: u16,
     /// Messages per second and player.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]

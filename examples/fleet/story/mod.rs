@@ -158,6 +158,8 @@ impl<B: Balancer> Fleet<B> {
         let begun = Instant::now();
         while !done(self)? {
             if begun.elapsed() > PATIENCE {
+                let stuck = |player: &&Player| !player.is_in() || !player.is_answered();
+                self.players.iter().filter(stuck).take(3).for_each(|player| eprintln!("{}", player.report()));
                 let answered = self.players.iter().filter(|player| player.is_answered()).count();
                 let inside = self.players.iter().filter(|player| player.is_in()).count();
                 return Err(format!("no end of {what}: {inside} players in, {answered} answered").into());

@@ -144,6 +144,21 @@ impl Player {
         Ok(())
     }
 
+    /// What its sockets have done, for who looks into a failure.
+    pub(super) fn report(&self) -> String {
+        let sessions = [Some(&self.session), self.next.as_ref(), self.old.as_ref()].into_iter().flatten();
+        let told = sessions.map(|session| {
+            let stats = session.endpoint.stats();
+            let (out, back) = (stats.datagrams_sent, stats.datagrams_received);
+            let (errors, drops) = (stats.socket_errors, stats.drops);
+            format!(
+                "{out} datagrams sent, {back} received, due {:?}, {errors:?}, {drops:?}",
+                session.due.map(|due| due.saturating_duration_since(Instant::now()))
+            )
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
     pub(super) fn is_in(&self) -> bool {
         self.session.endpoint.is_connected()
     }
