@@ -37,8 +37,9 @@ impl Finished {
     }
 
     /// The session under these keys, which opened its first packet. `init` is BLAKE2s of message 1.
-    pub(super) fn confirmed(self, channel: Channel, init: [u8; 32]) -> Agreed {
-        let Self { peer, negotiated, .. } = self;
+    pub(super) fn confirmed(&self, channel: Channel, init: [u8; 32]) -> Agreed {
+        // Not taken apart by value: what the keys are made from is wiped where it lies.
+        let Self { peer, negotiated, .. } = *self;
         // What a server sends to a client has nothing in front.
         let (cid, prefix) = (None, Prefix::default());
         Agreed { channel, side: Side::Responder, peer, init, negotiated, cid, prefix }

@@ -121,6 +121,8 @@ impl Moving {
 struct Past {
     /// Candidates that were given up and may still answer: the newest take the places of the oldest.
     asked: [Option<(SocketAddr, [u8; 8], Instant)>; MAX_CANDIDATES],
+    /// The path in use, which was asked with them: its late word that the peer is there counts as much as theirs.
+    own: Option<(SocketAddr, [u8; 8], Instant)>,
     rests_until: Option<Instant>,
 }
 
@@ -130,7 +132,7 @@ impl Past {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        let asked = self.asked.iter().flatten().map(|(_, _, until)| *until);
+        let asked = self.asked.iter().chain([&self.own]).flatten().map(|(_, _, until)| *until);
         asked.chain(self.rests_until).all(|until| until <= now)
     }
 
@@ -144,7 +146,7 @@ impl Past {
     /// What this address was asked, and how long that counts.
     fn at(&self, now: Instant, from: SocketAddr) -> Option<([u8; 8], Instant)> {
         let here = |(address, _, until): &&(SocketAddr, _, Instant)| *address == from && now < *until;
-        self.asked.iter().flatten().find(here).map(|(_, data, until)| (*data, *until))
+        self.asked.iter().chain([&self.own]).flatten().find(here).map(|(_, data, until)| (*data, *until))
     }
 }
 
@@ -229,14 +231,22 @@ impl Roam {
         }
         // Somebody else may have copied the datagram, and may have been faster: both addresses are asked.
         let own = Asked::new(now, rng, self.address, None);
-        let (Some(own), Some(mut candidate)) = (own, Asked::new(now, rng, from, Some(bytes))) else { return };
-        if let Some((data, until)) = self.past.as_ref().and_then(|past| past.at(now, from)) {
-            (candidate.data, candidate.until) = (data, until);
+        let (Some(mut own), Some(mut candidate)) = (own, Asked::new(now, rng, from, Some(bytes))) else {
+            return;
+        };
+        for asked in [&mut own, &mut candidate] {
+            if let Some((data, until)) = self.past.as_ref().and_then(|past| past.at(now, asked.address)) {
+                (asked.data, asked.until) = (data, until);
+            }
         }
         let moving = self.moving.get_or_insert_default();
         match &mut moving.own {
-            Some(own) => own.tries = 0,
-            none => *none = Some(own),
+            // As long as any candidate's answer counts, that of the path in use does.
+            Some(own) => (own.tries, own.until) = (0, now + ANSWERED_WITHIN),
+            none => {
+                own.until = now + ANSWERED_WITHIN;
+                *none = Some(own);
+            }
         }
         if moving.candidates.len() >= MAX_CANDIDATES {
             moving.candidates.remove(0);
@@ -261,18 +271,24 @@ impl Roam {
             return None;
         }
         if arrival.from == self.address {
-            let moving = self.moving.as_mut()?;
             self.proven = true;
+            let named = self.past.as_ref().is_some_and(|past| past.asked.iter().any(Option::is_some));
+            let waits = named || self.moving.as_ref().is_some_and(|moving| !moving.candidates.is_empty());
             // The peer is still there: what came from elsewhere were copies. An older packet does not tell, it may have
             // left before the peer moved.
-            if arrival.newest && !arrival.probing && !moving.candidates.is_empty() {
-                moving.candidates.clear();
+            let tells = arrival.newest && !arrival.probing && waits;
+            if tells {
                 self.past = Some(Past::resting(now + REST));
             }
-            if moving.candidates.is_empty() {
-                moving.own = None;
-            } else if let Some(own) = &mut moving.own {
-                own.credit = None;
+            if let Some(moving) = &mut self.moving {
+                if tells {
+                    moving.candidates.clear();
+                }
+                if moving.candidates.is_empty() {
+                    moving.own = None;
+                } else if let Some(own) = &mut moving.own {
+                    own.credit = None;
+                }
             }
             self.tidy();
             return None;
@@ -314,7 +330,9 @@ impl Roam {
             stays
         });
         if moving.candidates.is_empty() && self.proven {
-            moving.own = None;
+            if let (Some(own), Some(past)) = (moving.own.take(), past) {
+                past.own = Some((own.address, own.data, own.until));
+            }
         }
         for asked in moving.asked().filter(|asked| !asked.is_spent() && asked.next_at <= now) {
             // One that cannot be paid for counts too, so that a candidate goes in any case.
@@ -473,6 +491,32 @@ mod tests {
             assert!(rig.is_at_rest());
             rig.wait(Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn the_old_address_that_answers_late_but_first_keeps_the_path() {
+        let mut rig = Rig::new(true);
+        rig.hear(packet(2));
+        let asked = rig.asks();
+        for _ in 0..3 {
+            rig.wait(AGAIN);
+            rig.asks();
+        }
+        assert!(rig.is_at_rest());
+        rig.wait(AGAIN);
+        assert_eq!(rig.answer(packet(1), asked[0].1), None);
+        assert_eq!(rig.answer(packet(2), asked[1].1), None, "too late");
+        assert_eq!(rig.roam.address(), at(1));
+        // And it is asked by the same bytes, as a candidate is.
+        rig.wait(REST);
+        rig.hear(packet(2));
+        let first = rig.asks();
+        for _ in 0..3 {
+            rig.wait(AGAIN);
+            rig.asks();
+        }
+        rig.hear(packet(2));
+        assert_eq!(rig.asks(), first);
     }
 
     #[test]

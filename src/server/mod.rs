@@ -97,6 +97,8 @@ pub struct Server<A, L = Listener> {
     beyond_share: usize,
     /// The last round stopped before the socket was empty. A socket that tells of news once will not tell again.
     unread: bool,
+    /// The last call of `recv` got nothing from the socket that it could use, again and again.
+    troubled: bool,
     /// Names of peers, while a broadcast lasts.
     everybody: Vec<PeerId>,
     reads_per_call: usize,
@@ -178,7 +180,8 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         if self.look_after_drain(now) {
             blocked |= !self.transmit(now);
         }
-        if blocked {
+        // A socket that gives nothing but errors would have us ask for ever.
+        if blocked || self.troubled {
             return Some(now + receiving::RETRY);
         }
         // What waits to be read or taken is due at once.

@@ -38,6 +38,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
     fn next_ready(&mut self) -> Option<(PeerId, Ready)> {
         let mut clock = None;
         let mut fruitless = 0;
+        self.troubled = false;
         self.unread = loop {
             if let Some(id) = self.current {
                 if let Some(ready) =
@@ -49,7 +50,8 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
                 self.current = None;
             }
             let now = *clock.get_or_insert_with(|| self.begin_call());
-            if self.round_is_over() || fruitless >= MAX_FRUITLESS {
+            self.troubled = fruitless >= MAX_FRUITLESS;
+            if self.troubled || self.round_is_over() {
                 break true;
             }
             if self.take_datagram(now) {

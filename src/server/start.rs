@@ -179,6 +179,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             taken: 0,
             beyond_share: 0,
             unread: false,
+            troubled: false,
             everybody: Vec::new(),
             reads_per_call: sizes.reads_per_call,
             drain: None,

@@ -81,7 +81,8 @@ impl Cids {
 
     /// When `wants_one` changes its mind.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let forget = self.issued.iter().filter_map(|issued| issued.forget_at).min();
+        // They are forgotten in their order, so only the oldest one's time counts.
+        let forget = self.issued.first().and_then(|oldest| oldest.forget_at);
         let give = self.last_given.filter(|_| self.spares() < SPARES).map(|last| last + BETWEEN);
         [forget, give.filter(|_| self.issued.len() < MOST)].into_iter().flatten().min()
     }
@@ -166,6 +167,24 @@ impl Hasher for Last8 {
 mod tests {
     use super::*;
     use crate::os::Environment;
+
+    #[test]
+    fn nothing_is_due_before_it_can_be_done_however_short_later_ids_are_kept() {
+        let now = Environment::os().now();
+        let at = |ms| now + Duration::from_millis(ms);
+        let mut cids = Cids::new([0; 8]);
+        cids.give(now, [1; 8]);
+        cids.give(now, [2; 8]);
+        cids.used(now, &[1; 8], || Duration::from_secs(3));
+        cids.used(at(100), &[2; 8], || Duration::from_secs(1));
+        for ms in (0..4_000).step_by(50) {
+            while cids.take_forgotten(at(ms)).is_some() {}
+            while cids.wants_one(at(ms)) {
+                cids.give(at(ms), [9; 8]);
+            }
+            assert!(cids.deadline().is_none_or(|due| due > at(ms)), "{ms}");
+        }
+    }
 
     #[test]
     fn a_client_holds_two_spares_and_never_more_than_four_ids_are_good() {

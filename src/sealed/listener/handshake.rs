@@ -134,11 +134,13 @@ impl Listener {
         cid: Cid,
         (prefix, packet): (&[u8], &mut [u8]),
     ) -> Result<(), Dropped> {
-        let entry = self.half_open.find_cid(&cid).ok_or(Dropped::Unopened)?;
-        // Whoever has seen the id must not make us open without end.
-        if !entry.reads.allows(now) {
+        // Whoever has seen the id must not make us open without end, nor whoever has seen many: each try counts among the
+        // envelopes, since it costs no less.
+        let allowed = self.half_open.find_cid(&cid).is_some_and(|entry| entry.reads.allows(now));
+        if !allowed || !self.gate.take_envelope(now) {
             return Err(Dropped::Unopened);
         }
+        let entry = self.half_open.find_cid(&cid).ok_or(Dropped::Unopened)?;
         let Waits::Packet(finished) = &entry.stage else {
             return self.handle_fin(now, cid, prefix, packet);
         };
@@ -157,10 +159,6 @@ impl Listener {
         prefix: &[u8],
         envelope: &mut [u8],
     ) -> Result<(), Dropped> {
-        // Tried with the envelope key, like an INIT, and out of the same budget.
-        if !self.gate.take_envelope(now) {
-            return Err(Dropped::Handshake);
-        }
         let opened = messages::open(&self.local.envelope, Side::Initiator, prefix, envelope);
         let body: Body<'_> = opened.ok_or(Dropped::Unopened)??;
         if body.kind != Kind::Fin {
