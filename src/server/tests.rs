@@ -7,10 +7,11 @@ use rand_core::TryCryptoRng;
 use super::{core::ServerCore, *};
 use crate::{error::Dropped, roster::Roster};
 
-/// Has something to say to somebody, always.
+/// Has something to say to somebody, always, unless it is quiet.
 struct Talker {
     peers: Roster<()>,
     said: usize,
+    quiet: bool,
 }
 
 impl ServerSession for Talker {}
@@ -42,6 +43,9 @@ impl ServerCore for Talker {
         _: &mut R,
         out: &mut [u8],
     ) -> Option<(usize, SocketAddr)> {
+        if self.quiet {
+            return None;
+        }
         self.said += 1;
         *out.first_mut()? = 1;
         Some((1, ([10, 0, 0, 1], 1).into()))
@@ -99,7 +103,7 @@ impl AddressedUdp for Source {
 }
 
 fn server(vain: bool) -> Server<Source, Talker> {
-    let core = Talker { peers: Roster::default(), said: 0 };
+    let core = Talker { peers: Roster::default(), said: 0, quiet: false };
     let config = crate::ServerConfig { reads_per_call: 64, ..crate::ServerConfig::default() };
     let source = Source { vain, asked: 0 };
     Server::assemble(source, core, Environment::os(), start::Sizes::of(&config), false).unwrap()
@@ -120,5 +124,18 @@ fn a_socket_that_is_never_empty_does_not_hold_its_caller_and_is_read_again_at_on
         assert!(server.recv().is_none());
         assert!(server.socket.asked <= 128, "{}", server.socket.asked);
         assert!(server.unread);
+    }
+}
+
+#[test]
+fn a_socket_that_gives_nothing_of_use_is_not_asked_again_at_once() {
+    for vain in [true, false] {
+        let mut server = server(vain);
+        server.core.quiet = true;
+        assert!(server.recv().is_none());
+        let before = server.environment.now();
+        let due = server.maintain().unwrap();
+        let after = server.environment.now();
+        assert!(if vain { due >= before + receiving::RETRY } else { due <= after }, "{vain}");
     }
 }

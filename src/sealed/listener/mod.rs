@@ -152,7 +152,8 @@ impl Listener {
 
     /// A key that only the two ends of this session can compute. PROTOCOL.md, "Keys".
     pub(crate) fn export_key(&self, id: PeerId, context: &[u8]) -> Option<Secret<32>> {
-        self.peer(id).map(|peer| peer.live.export_key(context))
+        let member = self.peers.get(id).filter(|member| !member.has_ended())?;
+        Some(member.peer.live.export_key(context))
     }
 
     /// Whether so many answers wait that newcomers get none until some have left.
