@@ -1,15 +1,23 @@
 //! The one place that calls a cipher: ChaCha20-Poly1305, XChaCha20-Poly1305, and the ChaCha20 block that masks
 //! headers. Must not know what it protects. Opening verifies before it writes: a buffer that does not open stays as
 //! it was, and receiving in place relies on that.
+//!
+//! Packets have a back end of their own, chosen here when the crate is built. It gives the same bytes as the reference,
+//! `chacha20poly1305`, which everything else uses; the tests compare the two.
 
 use chacha20::{
     ChaChaCore, KeyIvInit, R20,
     cipher::{Block, StreamCipherCore},
     variants::Ietf,
 };
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, XChaCha20Poly1305};
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 
 use super::Secret;
+#[cfg(target_pointer_width = "64")]
+use super::one_pass as packets;
+/// Arithmetic of 64 bits is slow elsewhere, and nobody has looked there at how long a multiplication takes.
+#[cfg(not(target_pointer_width = "64"))]
+use reference as packets;
 
 /// Length of a tag, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
@@ -26,8 +34,7 @@ pub(crate) fn seal_in_place(
 ) -> Option<[u8; TAG_LEN]> {
     #[cfg(test)]
     recorder::note(key, nonce);
-    let cipher = ChaCha20Poly1305::new(key.as_bytes().into());
-    cipher.encrypt_inout_detached(nonce.into(), aad, buffer.into()).ok().map(Into::into)
+    reference::seal(key, nonce, aad, buffer)
 }
 
 /// Verifies, then decrypts in place. `false`, and the buffer untouched, if it is not authentic.
@@ -39,8 +46,55 @@ pub(crate) fn open_in_place(
     buffer: &mut [u8],
     tag: &[u8; TAG_LEN],
 ) -> bool {
-    let cipher = ChaCha20Poly1305::new(key.as_bytes().into());
-    cipher.decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into()).is_ok()
+    reference::open(key, nonce, aad, buffer, tag)
+}
+
+/// As [`seal_in_place`], by the back end of packets.
+#[must_use]
+pub(crate) fn seal_packet_in_place(
+    key: &Key,
+    nonce: &[u8; 12],
+    aad: &[u8],
+    buffer: &mut [u8],
+) -> Option<[u8; TAG_LEN]> {
+    #[cfg(test)]
+    recorder::note(key, nonce);
+    packets::seal(key, nonce, aad, buffer)
+}
+
+/// As [`open_in_place`], by the back end of packets.
+#[must_use]
+pub(crate) fn open_packet_in_place(
+    key: &Key,
+    nonce: &[u8; 12],
+    aad: &[u8],
+    buffer: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> bool {
+    packets::open(key, nonce, aad, buffer, tag)
+}
+
+/// `chacha20poly1305` as it comes.
+mod reference {
+    use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
+
+    use super::{Key, TAG_LEN};
+
+    pub(super) fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; TAG_LEN]> {
+        let cipher = ChaCha20Poly1305::new(key.as_bytes().into());
+        cipher.encrypt_inout_detached(nonce.into(), aad, buffer.into()).ok().map(Into::into)
+    }
+
+    pub(super) fn open(
+        key: &Key,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
+        let cipher = ChaCha20Poly1305::new(key.as_bytes().into());
+        cipher.decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into()).is_ok()
+    }
 }
 
 /// As [`seal_in_place`], with a nonce long enough to be drawn at random.

@@ -3,6 +3,8 @@
 //! changes by bytes that did not authenticate.
 
 pub(crate) mod aead;
+#[cfg(test)]
+mod back_ends;
 pub(crate) mod envelope;
 #[cfg(test)]
 mod frozen;
@@ -12,8 +14,12 @@ mod hygiene;
 mod interop;
 mod keys;
 pub(crate) mod noise;
+#[cfg(target_pointer_width = "64")]
+mod one_pass;
 pub(crate) mod packet;
 pub(crate) mod pattern;
+#[cfg(target_pointer_width = "64")]
+mod poly1305;
 pub(crate) mod schedule;
 mod secret;
 #[cfg(test)]

