@@ -12,7 +12,10 @@ use rand_core::SeedableRng;
 use crate::{
     config::Config,
     connection::{Connection, Negotiated},
-    crypto::{Channel, Secret, SecretKey, Side, Split},
+    crypto::{
+        Channel, Secret, SecretKey, Side, Split,
+        aead::{block_mask, open_in_place, open_packet_in_place, seal_in_place, seal_packet_in_place},
+    },
     delivery::{Guarantee, recv::Place},
     ticket::{Ticket, TicketAddress, TicketError, TicketKey, TicketKeys, TicketProfile, TicketScope},
     wire::{
@@ -151,6 +154,44 @@ pub fn datagram_open(data: &[u8]) {
     honest(&mut own);
 }
 
+/// Takes `data` for a key (32 bytes), a nonce (12), how many bytes are associated data, a bit to change (2), and the
+/// bytes themselves: the back end of packets and the reference make the same of them, and neither opens what was changed.
+///
+/// # Panics
+/// When one of these breaks, and when a buffer that does not open is written to.
+pub fn cipher(data: &[u8]) {
+    let mut rest = data;
+    let (mut key, mut nonce, mut head) = ([0; 32], [0; 12], [0; 3]);
+    for part in [&mut key[..], &mut nonce, &mut head] {
+        let (front, after) = rest.split_at(part.len().min(rest.len()));
+        part.iter_mut().zip(front).for_each(|(to, from)| *to = *from);
+        rest = after;
+    }
+    let (key, [aad_len, bit @ ..]) = (Secret::take(&mut key), head);
+    let (aad, text) = rest.split_at(usize::from(aad_len).min(rest.len()));
+
+    let (mut sealed, mut theirs) = (text.to_vec(), text.to_vec());
+    let tag = seal_packet_in_place(&key, &nonce, aad, &mut sealed);
+    assert_eq!(seal_in_place(&key, &nonce, aad, &mut theirs), tag);
+    assert_eq!(sealed, theirs, "both seal the same");
+    let tag = tag.unwrap_or_default();
+    assert!(open_packet_in_place(&key, &nonce, aad, &mut theirs, &tag), "what the reference sealed opens");
+    assert_eq!(theirs, text, "the text is back");
+
+    let mut forged = [aad, &sealed, &tag].concat();
+    let bit = usize::from(u16::from_le_bytes(bit)) % (forged.len() * 8);
+    if let Some(byte) = forged.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
+    let (aad, rest) = forged.split_at_mut(aad.len());
+    let Some((text, tag)) = rest.split_last_chunk_mut() else { unreachable!("a tag was put behind it") };
+    let before = text.to_vec();
+    assert!(
+        !open_packet_in_place(&key, &nonce, aad, text, tag) && !open_in_place(&key, &nonce, aad, text, tag)
+    );
+    assert_eq!(before, text, "what does not open stays as it came");
+}
+
 /// Reads `data` as a ticket, as the text of one, as an address, and as what a backend sealed: what is read has one
 /// encoding, and who has no key cannot make a ticket that is accepted.
 ///
@@ -250,5 +291,40 @@ impl PacketPair {
     #[must_use]
     pub fn open(&mut self, packet: &mut [u8]) -> bool {
         self.channel.open.open(self.now, Duration::from_secs(1), &[], packet).is_ok()
+    }
+}
+
+/// The cipher of packets by itself, for benchmarks, and for a loop that is to pay for it what a session pays.
+pub struct PacketCipher(Secret<32>);
+
+impl fmt::Debug for PacketCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PacketCipher(..)")
+    }
+}
+
+impl PacketCipher {
+    /// Under this key.
+    #[must_use]
+    pub fn new(mut key: [u8; 32]) -> Self {
+        Self(Secret::take(&mut key))
+    }
+
+    /// Encrypts in place and returns the tag.
+    #[must_use]
+    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
+        seal_packet_in_place(&self.0, nonce, aad, text)
+    }
+
+    /// Verifies, then decrypts in place. False, and nothing written, when the tag is another.
+    #[must_use]
+    pub fn open(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &[u8; 16]) -> bool {
+        open_packet_in_place(&self.0, nonce, aad, text, tag)
+    }
+
+    /// The mask that a header with this tag has, were this the key of headers.
+    #[must_use]
+    pub fn mask(&self, sample: &[u8; 16]) -> [u8; 4] {
+        block_mask(&self.0, sample)
     }
 }

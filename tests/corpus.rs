@@ -96,6 +96,11 @@ fn any_datagram_to_a_live_session_changes_nothing() {
 }
 
 #[test]
+fn any_bytes_are_sealed_and_opened_as_the_reference_does() {
+    run("cipher", fuzzing::cipher, 4_000, 4_000);
+}
+
+#[test]
 fn any_ticket_is_read_in_its_one_form_or_refused() {
     run("ticket", fuzzing::ticket, 4_000, 2_000);
 }

@@ -1,36 +1,26 @@
 //! The least that an echo of sealed datagrams can cost: receive many, open each, seal each again, send many.
 //!
-//! The same as the server's: the cipher and its crate, the calls of the system and the size of their batches, the length
+//! The same as the server's: the cipher and its back end, the calls of the system and the size of their batches, the length
 //! of the datagrams (that of a player's with an acknowledgement riding along). Left out is everything else: one key for
 //! all, no look-up of a session, no masked header, no replay window, no frames, no acknowledgements, no timers.
 
 use std::{io, net::SocketAddr};
 
-use chacha20poly1305::{
-    ChaCha20Poly1305, KeyInit,
-    aead::{AeadInOut, Nonce, Tag},
-};
-use sealgram::{AddressedUdp, RecvBatch, SendBatch};
+use sealgram::{AddressedUdp, RecvBatch, SendBatch, fuzzing::PacketCipher};
 
 /// Bytes in front of the ciphertext, as a packet's prefix and word are.
 const FRONT: usize = 12;
 const TAG: usize = 16;
 
 pub(crate) struct Bare {
-    cipher: ChaCha20Poly1305,
+    cipher: PacketCipher,
     incoming: RecvBatch,
     outgoing: SendBatch,
     pub(crate) echoes: u64,
 }
 
-fn cipher() -> ChaCha20Poly1305 {
-    ChaCha20Poly1305::new(&[7; 32].into())
-}
-
-fn nonce(front: &[u8]) -> Nonce<ChaCha20Poly1305> {
-    let mut nonce = Nonce::<ChaCha20Poly1305>::default();
-    nonce.copy_from_slice(front);
-    nonce
+fn cipher() -> PacketCipher {
+    PacketCipher::new([7; 32])
 }
 
 /// A datagram with this many bytes of content, as a player sends it.
@@ -42,23 +32,18 @@ pub(crate) fn datagram(number: u64, content: usize) -> Vec<u8> {
     datagram
 }
 
-fn seal(cipher: &ChaCha20Poly1305, datagram: &mut [u8]) {
-    let (front, rest) = datagram.split_at_mut(FRONT);
-    let (text, tag) = rest.split_at_mut(rest.len() - TAG);
-    if let Ok(made) = cipher.encrypt_inout_detached(&nonce(front), front, text.into()) {
-        tag.copy_from_slice(&made);
+fn seal(cipher: &PacketCipher, datagram: &mut [u8]) {
+    let Some((front, rest)) = datagram.split_first_chunk_mut::<FRONT>() else { return };
+    let Some((text, tag)) = rest.split_last_chunk_mut::<TAG>() else { return };
+    if let Some(made) = cipher.seal(front, front, text) {
+        *tag = made;
     }
 }
 
-fn open(cipher: &ChaCha20Poly1305, datagram: &mut [u8]) -> bool {
-    if datagram.len() < FRONT + TAG {
-        return false;
-    }
-    let (front, rest) = datagram.split_at_mut(FRONT);
-    let (text, tag) = rest.split_at_mut(rest.len() - TAG);
-    let mut sent = Tag::<ChaCha20Poly1305>::default();
-    sent.copy_from_slice(tag);
-    cipher.decrypt_inout_detached(&nonce(front), front, text.into(), &sent).is_ok()
+fn open(cipher: &PacketCipher, datagram: &mut [u8]) -> bool {
+    let Some((front, rest)) = datagram.split_first_chunk_mut::<FRONT>() else { return false };
+    let Some((text, tag)) = rest.split_last_chunk_mut::<TAG>() else { return false };
+    cipher.open(front, front, text, tag)
 }
 
 impl Bare {
