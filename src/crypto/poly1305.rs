@@ -217,7 +217,7 @@ mod tests {
                 let mut borrow = 0;
                 for (digit, taken) in number.iter_mut().zip(&multiple) {
                     let left = i32::from(*digit) - i32::from(*taken) - borrow;
-                    *digit = left.rem_euclid(256) as u8;
+                    *digit = u8::try_from(left.rem_euclid(256)).unwrap();
                     borrow = i32::from(left < 0);
                 }
             }
