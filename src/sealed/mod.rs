@@ -36,7 +36,7 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub(crate) use self::listener::{NoListener, Peer as ServerPeer, Port};
+pub(crate) use self::listener::{Ahead, NoListener, Peer as ServerPeer, Port};
 use self::{
     budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},

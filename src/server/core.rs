@@ -11,7 +11,7 @@ use crate::{
     event::PeerId,
     plain,
     roster::Roster,
-    sealed,
+    sealed::{self, Ahead},
 };
 
 /// How the datagrams of a [`Server`](crate::Server) are protected: [`Listener`](crate::Listener) or
@@ -31,12 +31,17 @@ pub(crate) trait ServerCore {
     /// The peers, with what is the same for both kinds.
     fn peers(&self) -> &Roster<Self::Own>;
     fn peers_mut(&mut self) -> &mut Roster<Self::Own>;
-    /// Takes one datagram. Gives the peer for which something may be ready now.
-    fn handle_datagram<R: TryCryptoRng + ?Sized>(
+    /// Finds out what can be known of a datagram before its turn.
+    fn look_ahead(&mut self, _now: Instant, _from: SocketAddr, _datagram: &mut [u8]) -> Ahead {
+        Ahead::Strange
+    }
+    /// Takes one datagram, of which this was found out. Gives the peer for which something may be ready now.
+    fn take_datagram<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
         from: SocketAddr,
+        ahead: Ahead,
         datagram: &mut [u8],
     ) -> Result<Option<PeerId>, Dropped>;
     /// Writes the next datagram into `out`; its length and where it goes. `None`: nothing to send now.
@@ -92,16 +97,6 @@ macro_rules! server_core {
                 <$kind>::peers_mut(self)
             }
 
-            fn handle_datagram<R: TryCryptoRng + ?Sized>(
-                &mut self,
-                now: Instant,
-                rng: &mut R,
-                from: SocketAddr,
-                datagram: &mut [u8],
-            ) -> Result<Option<PeerId>, Dropped> {
-                <$kind>::handle_datagram(self, now, rng, from, datagram)
-            }
-
             fn poll_transmit<R: TryCryptoRng + ?Sized>(
                 &mut self,
                 now: Instant,
@@ -144,9 +139,35 @@ macro_rules! server_core {
     };
 }
 
-server_core!(plain::Listener, plain::ServerPeer, {});
+server_core!(plain::Listener, plain::ServerPeer, {
+    fn take_datagram<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        from: SocketAddr,
+        _ahead: Ahead,
+        datagram: &mut [u8],
+    ) -> Result<Option<PeerId>, Dropped> {
+        Self::handle_datagram(self, now, rng, from, datagram)
+    }
+});
 
 server_core!(sealed::Listener, sealed::ServerPeer, {
+    fn look_ahead(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Ahead {
+        Self::look_ahead(self, now, from, datagram)
+    }
+
+    fn take_datagram<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        from: SocketAddr,
+        ahead: Ahead,
+        datagram: &mut [u8],
+    ) -> Result<Option<PeerId>, Dropped> {
+        Self::take_datagram(self, now, rng, from, ahead, datagram)
+    }
+
     fn is_pressed(&self) -> bool {
         Self::is_pressed(self)
     }

@@ -11,7 +11,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, net::SocketAddr, time::Instant};
+use std::{collections::VecDeque, fmt, io, net::SocketAddr, time::Instant};
 
 use self::drain::Drain;
 pub use self::{core::ServerSession, peer::Peer};
@@ -20,7 +20,7 @@ use crate::{
     event::{Event, PeerId},
     os::Environment,
     plain,
-    sealed::Listener,
+    sealed::{Ahead, Listener},
     socket::{AddressedUdp, RecvBatch, SendBatch},
     stats::{Stats, add},
 };
@@ -87,6 +87,8 @@ pub struct Server<A, L = Listener> {
     environment: Environment,
     /// Datagrams read. Messages are lent out of the one that was taken last.
     incoming: RecvBatch,
+    /// What is known already of the first of them.
+    ahead: VecDeque<Ahead>,
     outgoing: SendBatch,
     /// Storage of the message lent last, to be given back at the next call.
     lent: Option<(PeerId, Handle)>,

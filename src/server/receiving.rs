@@ -12,6 +12,7 @@ use crate::{
     endpoint::Message,
     error::Dropped,
     event::PeerId,
+    sealed::Ahead,
     socket::AddressedUdp,
     stats::add,
 };
@@ -54,6 +55,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             if self.troubled || self.round_is_over() {
                 break true;
             }
+            self.look_ahead(now);
             if self.take_datagram(now) {
                 continue;
             }
@@ -89,29 +91,47 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             || self.taken / FORBEARANCE >= self.reads_per_call
     }
 
+    /// Opens datagrams of the batch, as many as this round will take, one directly after the other: so the cipher's code
+    /// is fetched once for all of them, and then that of everything else.
+    fn look_ahead(&mut self, now: Instant) {
+        if !self.ahead.is_empty() {
+            return;
+        }
+        let left = self.reads_per_call.saturating_sub(self.taken - self.beyond_share);
+        let Self { core, incoming, ahead, .. } = self;
+        incoming.look_ahead(left, |arrival| {
+            ahead.push_back(if arrival.too_long || arrival.datagram.is_empty() {
+                Ahead::Refused(Dropped::Length)
+            } else {
+                core.look_ahead(now, arrival.from, arrival.datagram)
+            });
+        });
+    }
+
     /// Hands the next datagram of the batch to the core; `false` if there is none.
     fn take_datagram(&mut self, now: Instant) -> bool {
+        let Some(ahead) = self.ahead.pop_front() else { return false };
         let Some(arrival) = self.incoming.take_next() else { return false };
         self.taken += 1;
         add(&mut self.stats.datagrams_received, 1);
         add(&mut self.stats.bytes_received, arrival.datagram.len());
-        if arrival.too_long || arrival.datagram.is_empty() {
-            self.stats.drops.count(Dropped::Length);
-        } else {
-            let Self { core, environment, .. } = self;
-            match core.handle_datagram(now, environment, arrival.from, arrival.datagram) {
-                Ok(peer) => self.current = peer,
-                Err(why) => {
-                    self.stats.drops.count(why);
-                    self.beyond_share += usize::from(why == Dropped::Share);
-                }
+        let Self { core, environment, .. } = self;
+        let taken = match ahead {
+            Ahead::Refused(why) => Err(why),
+            ahead => core.take_datagram(now, environment, arrival.from, ahead, arrival.datagram),
+        };
+        match taken {
+            Ok(peer) => self.current = peer,
+            Err(why) => {
+                self.stats.drops.count(why);
+                self.beyond_share += usize::from(why == Dropped::Share);
             }
-            if self.core.take_stray() {
-                self.socket.misdirected(arrival.datagram, arrival.from);
-            }
-            if self.core.is_pressed() {
-                self.transmit(now);
-            }
+        }
+        if self.core.take_stray() {
+            self.socket.misdirected(arrival.datagram, arrival.from);
+        }
+        if self.core.is_pressed() {
+            self.transmit(now);
         }
         true
     }

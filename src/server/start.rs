@@ -1,6 +1,6 @@
 //! How a server is made, of either kind, and what only a sealed one has: tickets, redirects, floods that it counts.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{PlainServer, SealedServer, Server, core::ServerSession};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     os::Environment,
     plain,
     sealed::{Credentials, FloodStats, Listener, Port},
-    socket::{AddressedUdp, RecvBatch, SendBatch},
+    socket::{AddressedUdp, BATCH, RecvBatch, SendBatch},
     stats::Stats,
     ticket::{Admission, Ticket, TicketError, TicketKeys},
 };
@@ -173,6 +173,7 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
             core,
             environment,
             incoming: RecvBatch::new(sizes.largest),
+            ahead: VecDeque::with_capacity(BATCH),
             outgoing: SendBatch::new(sizes.largest),
             lent: None,
             current: None,

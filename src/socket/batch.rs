@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr};
 use super::AddressedUdp;
 
 /// Datagrams in a batch.
-pub(super) const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 64;
 /// No datagram of UDP is longer.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -177,6 +177,17 @@ impl RecvBatch {
         let start = slot * self.slot_len;
         let datagram = self.bytes.get_mut(start..start + len)?;
         Some(Arrival { from, datagram, too_long: len == self.slot_len })
+    }
+
+    /// Shows up to `most` datagrams that were not taken, in their order, and whether each is too long.
+    pub(crate) fn look_ahead(&mut self, most: usize, mut look: impl FnMut(Arrival<'_>)) {
+        let Self { bytes, slot_len, arrivals, taken, .. } = self;
+        for &Incoming { slot, len, from } in arrivals.iter().skip(*taken).take(most) {
+            let start = slot * *slot_len;
+            if let Some(datagram) = bytes.get_mut(start..start + len) {
+                look(Arrival { from, datagram, too_long: len == *slot_len });
+            }
+        }
     }
 
     /// The datagram that was taken last, as long as the batch received nothing since.

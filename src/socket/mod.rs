@@ -15,6 +15,7 @@ mod workers;
 use std::{io, net::SocketAddr};
 
 pub use addressed::AddressedUdp;
+pub(crate) use batch::SLOTS as BATCH;
 pub use batch::{Arrival, RecvBatch, SendBatch};
 pub use memory::{HubSocket, MemoryHub, MemorySocket, memory_pair};
 pub use server_socket::ServerSocket;

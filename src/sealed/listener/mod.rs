@@ -35,7 +35,7 @@ use self::{
     gate::{Gate, Replies},
     half_open::HalfOpenTable,
 };
-pub(crate) use self::{peer::Peer, port::Port};
+pub(crate) use self::{peer::Peer, port::Port, receive::Ahead};
 use super::{CODE_VIOLATION, Credentials, FIRST_OWN_CODE, finished::Waits, local::Local, profile::Role};
 use crate::{
     config::{Config, ServerConfig},

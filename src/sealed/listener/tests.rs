@@ -29,6 +29,19 @@ fn exchange(now: Instant, rng: &mut Chance, listener: &mut Listener, client: &mu
     }
 }
 
+impl Listener {
+    pub(super) fn handle_datagram<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<Option<PeerId>, Dropped> {
+        let ahead = self.look_ahead(now, from, datagram);
+        self.take_datagram(now, rng, from, ahead, datagram)
+    }
+}
+
 #[test]
 fn tries_to_confirm_handshakes_count_among_the_envelopes() {
     let (mut rng, now) = (Chance(1), start());
