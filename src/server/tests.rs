@@ -27,11 +27,12 @@ impl ServerCore for Talker {
         &mut self.peers
     }
 
-    fn handle_datagram<R: TryCryptoRng + ?Sized>(
+    fn take_datagram<R: TryCryptoRng + ?Sized>(
         &mut self,
         _: Instant,
         _: &mut R,
         _: SocketAddr,
+        _: Ahead,
         _: &mut [u8],
     ) -> Result<Option<PeerId>, Dropped> {
         Err(Dropped::Unopened)
