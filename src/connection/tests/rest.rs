@@ -103,6 +103,20 @@ fn what_was_measured_counted_and_yielded_is_known_after_a_rest() {
 }
 
 #[test]
+fn what_the_application_has_consumed_counts_after_a_rest() {
+    let config = Config { receive_window_bytes: 2 << 20, ..Config::default() };
+    let mut pair = Pair::new(1, CLEAN, &config);
+    // Five windows, with a rest after each quarter of one.
+    let message = vec![7; 512 << 10];
+    for round in 1..=20 {
+        pair.ends[0].send(0, Guarantee::Delivery, &message).unwrap();
+        pair.run(Duration::from_secs(20));
+        assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), round);
+        assert!(pair.ends.iter().all(Connection::is_resting), "round {round}");
+    }
+}
+
+#[test]
 fn who_wakes_the_other_end_again_and_again_makes_it_hold_no_more() {
     let mut pair = Pair::new(1, CLEAN, &Config::default());
     pair.run(Duration::from_secs(20));
