@@ -30,7 +30,7 @@
 //!
 //! # Concepts
 //!
-//! An **endpoint** owns one connected socket and talks to one peer. [`SealedEndpoint`] is the encrypted one; the plain
+//! An **endpoint** owns one socket and talks to one peer. [`SealedEndpoint`] is the encrypted one; the plain
 //! [`Endpoint`] keeps the same contract and protects nothing. Two types, and nothing turns one into the other.
 //!
 //! A **session** begins when one side calls [`connect`](Endpoint::connect); both may, at once too. It ends by
@@ -88,6 +88,16 @@
 //!
 //! Every queue has a bound in [`Config`]. [`SendError::Full`] says that the peer does not keep up: drive the endpoint,
 //! and try again or drop what is out of date.
+//!
+//! # Many players, and players who move
+//!
+//! A [`SealedServer`] holds many sessions on one port. It yields the messages of all players, asks by [`Event::Join`] whom
+//! to let in, and lends each of them as a [`Peer`] with the calls of an endpoint; its loop is the same. Its socket is any
+//! [`AddressedUdp`]; [`ServerSocket`] serves IPv4 and IPv6 on one port, and [`bind_workers`] a port with several threads.
+//! [`ServerConfig`] bounds what players can cost, its [`Flood`] what strangers can.
+//!
+//! A player whose address changes is followed once the new address has answered a challenge: [`Event::PathChanged`]. Where
+//! two endpoints may move, put their sockets into [`Unconnected`].
 //!
 //! # Security
 //!

@@ -136,9 +136,9 @@ fn a_state_in_several_datagrams_survives_the_loss_of_one() {
     }
 }
 
-/// `cargo test --release --test large_states table -- --nocapture --include-ignored` prints what each choice does.
+/// What each choice does, and costs.
 #[test]
-#[ignore = "a table for people"]
+#[ignore = "a table to read, asserts nothing: cargo test --release --test large_states table -- --nocapture --ignored"]
 fn table() {
     for (len, per_second) in [(4_000, 20), (1_500, 20), (16_000, 5), (60_000, 5)] {
         let bare = flow(1, 0.0, order(), (2_000, per_second), len).wire_bytes;

@@ -313,8 +313,9 @@ fn sockets_find_what_a_narrow_path_takes_whole_and_not_what_arrives_in_pieces() 
     in_a_network_of_its_own(1_400, "on_a_path_of_1400_bytes");
 }
 
+/// `sockets_find_what_a_narrow_path_takes_whole_and_not_what_arrives_in_pieces` makes the network for it and runs it.
 #[test]
-#[ignore = "expects a loopback that takes 1,400 bytes"]
+#[ignore = "wants a loopback that takes 1,400 bytes; the test before it runs it in such a network"]
 fn on_a_path_of_1400_bytes() {
     for (ip, headers) in [(V4, 28), (IpAddr::V6(Ipv6Addr::LOCALHOST), 48)] {
         let takes = 1_400 - headers;

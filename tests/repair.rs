@@ -1,6 +1,6 @@
 //! What repair costs and how soon it is done: reliable ordered messages of 100 bytes at 60 Hz over bad networks, both
-//! directions of 25 ms with 5 ms of jitter. `cargo test --release --test repair -- --nocapture --include-ignored`
-//! prints the table; `SEEDS=10` averages over so many seeds.
+//! directions of 25 ms with 5 ms of jitter. `cargo test --release --test repair table -- --nocapture --ignored` prints the
+//! table; `SEEDS=10` averages over so many seeds.
 
 #[path = "common/flow.rs"]
 mod flow;
@@ -190,7 +190,7 @@ fn adaptive_redundancy_costs_nothing_without_loss_and_follows_it() {
 }
 
 #[test]
-#[ignore = "prints the table, averaged over seeds"]
+#[ignore = "a table to read, asserts nothing: SEEDS=4 cargo test --release --test repair table -- --nocapture --ignored"]
 fn table() {
     let seeds: u32 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
     let average = |name: &str, flow: &dyn Fn(u64) -> Flow| {

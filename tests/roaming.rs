@@ -48,17 +48,33 @@ fn talk(scene: &mut Scene, numbers: std::ops::Range<u32>) {
     }
 }
 
+/// One player, whose first twenty numbers came back.
+fn playing(seed: u64) -> Scene {
+    let mut scene = Scene::new(seed, link(), &ServerConfig::default());
+    scene.host.echoes = true;
+    scene.join(&Config::default());
+    scene.all_join();
+    talk(&mut scene, 0..20);
+    scene
+}
+
+/// One player, who is in and behind a NAT.
+fn behind_nat(seed: u64, link: Link) -> Scene {
+    let mut scene = Scene::new(seed, link, &ServerConfig::default());
+    scene.host.echoes = true;
+    scene.net.set_nat(home(0), Nat::port_restricted([198, 51, 100, 1].into()));
+    scene.join(&Config::default());
+    scene.all_join();
+    scene
+}
+
 fn heard(scene: &Scene, player: usize) -> Vec<u32> {
     let heard = scene.players[player].heard.iter();
     heard.map(|(_, bytes)| u32::from_le_bytes(bytes.as_slice().try_into().unwrap())).collect()
 }
 
 fn rebindings(seed: u64, link: Link) {
-    let mut scene = Scene::new(seed, link, &ServerConfig::default());
-    scene.host.echoes = true;
-    scene.net.set_nat(home(0), Nat::port_restricted([198, 51, 100, 1].into()));
-    scene.join(&Config::default());
-    scene.all_join();
+    let mut scene = behind_nat(seed, link);
     let mut places = Vec::new();
     for round in 0..20 {
         places.push(scene.net.seen_as(home(0), port()).unwrap());
@@ -93,11 +109,7 @@ fn twenty_new_bindings_over_a_bad_network_cost_no_session_and_no_message() {
 
 #[test]
 fn a_path_is_changed_within_two_round_trips_and_at_once_if_both_ends_talk() {
-    let mut scene = Scene::new(7, link(), &ServerConfig::default());
-    scene.host.echoes = true;
-    scene.net.set_nat(home(0), Nat::port_restricted([198, 51, 100, 1].into()));
-    scene.join(&Config::default());
-    scene.all_join();
+    let mut scene = behind_nat(7, link());
     talk(&mut scene, 0..40);
     scene.net.rebind(home(0));
     scene.players[0].endpoint.send_payload(Guarantee::Delivery, &40_u32.to_le_bytes()).unwrap();
@@ -117,11 +129,7 @@ fn a_player_who_moves_to_a_far_slower_network_is_followed() {
     for one_way in [75, 150, 300, 700] {
         let mut near = link();
         near.delay = 5 * MS;
-        let mut scene = Scene::new(20, near, &ServerConfig::default());
-        scene.host.echoes = true;
-        scene.net.set_nat(home(0), Nat::port_restricted([198, 51, 100, 1].into()));
-        scene.join(&Config::default());
-        scene.all_join();
+        let mut scene = behind_nat(20, near);
         talk(&mut scene, 0..40);
         scene.net.rebind(home(0));
         let mut far = link();
@@ -243,11 +251,7 @@ fn copy(scene: &Scene, address: impl Fn(u32) -> Option<SocketAddr> + Send + 'sta
 #[test]
 fn a_copy_that_overtakes_its_original_redirects_nothing() {
     for copies_one_in in [1, 3] {
-        let mut scene = Scene::new(10, link(), &ServerConfig::default());
-        scene.host.echoes = true;
-        scene.join(&Config::default());
-        scene.all_join();
-        talk(&mut scene, 0..20);
+        let mut scene = playing(10);
         let ledger = copy(&scene, move |count| (count % copies_one_in == 0).then(attacker));
         talk(&mut scene, 20..420);
         scene.run(Duration::from_secs(1));
@@ -262,11 +266,7 @@ fn a_copy_that_overtakes_its_original_redirects_nothing() {
 
 #[test]
 fn nobody_gets_more_bytes_than_came_from_his_address_however_many_addresses_a_copier_names() {
-    let mut scene = Scene::new(11, link(), &ServerConfig::default());
-    scene.host.echoes = true;
-    scene.join(&Config::default());
-    scene.all_join();
-    talk(&mut scene, 0..20);
+    let mut scene = playing(11);
     let ledger = copy(&scene, |count| Some(([6, 6, 6, 6], 1_000 + u16::try_from(count % 7).unwrap()).into()));
     // The old address does not answer: the server hears the player, but he does not hear the server.
     scene.net.block(port(), home(0));
@@ -283,11 +283,7 @@ fn nobody_gets_more_bytes_than_came_from_his_address_however_many_addresses_a_co
 
 #[test]
 fn an_answer_from_another_address_than_the_one_that_was_asked_proves_nothing() {
-    let mut scene = Scene::new(12, link(), &ServerConfig::default());
-    scene.host.echoes = true;
-    scene.join(&Config::default());
-    scene.all_join();
-    talk(&mut scene, 0..20);
+    let mut scene = playing(12);
     // The player answers the challenge that was meant for the attacker, by its own path; only the first copy is made, so
     // that no answer can come by way of the attacker.
     let (net, mut copied) = (scene.net.clone(), None);
@@ -418,11 +414,7 @@ fn a_client_does_not_follow_its_server_wherever_copies_come_from() {
 
 #[test]
 fn a_flood_under_the_id_that_a_player_has_left_does_not_keep_him_from_moving() {
-    let mut scene = Scene::new(40, link(), &ServerConfig::default());
-    scene.host.echoes = true;
-    scene.join(&Config::default());
-    scene.all_join();
-    talk(&mut scene, 0..20);
+    let mut scene = playing(40);
     scene.net.record(true);
     talk(&mut scene, 20..21);
     let seen = scene.net.captured().into_iter().rfind(|each| each.from == home(0)).unwrap();

@@ -367,6 +367,8 @@ impl Roam {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{super::tests::Chance, *};
     use crate::sealed::tests::{ms, start};
 
@@ -517,6 +519,37 @@ mod tests {
         }
         rig.hear(packet(2));
         assert_eq!(rig.asks(), first);
+    }
+
+    #[test]
+    fn the_old_address_may_answer_for_as_long_as_any_that_is_asked_beside_it() {
+        // The second candidate comes while the first is still asked, or when that was given up.
+        for later in [ms(200), ms(2_500)] {
+            let mut rig = Rig::new(true);
+            rig.hear(packet(2));
+            let own = rig.asks()[0].1;
+            let begun = rig.now;
+            for _ in 0..2 {
+                rig.wait(AGAIN);
+                rig.asks();
+            }
+            if later > AGAIN * 3 {
+                rig.wait(AGAIN);
+                assert!(rig.asks().is_empty() && rig.is_at_rest());
+            }
+            rig.now = begun + later;
+            rig.hear(packet(3));
+            let mut asked = BTreeMap::new();
+            while !rig.is_at_rest() {
+                asked.extend(rig.asks());
+                rig.wait(AGAIN);
+            }
+            assert_eq!(asked[&1], own, "by the same bytes");
+            rig.now = begun + later + ANSWERED_WITHIN - ms(1);
+            assert_eq!(rig.answer(packet(1), own), None);
+            assert_eq!(rig.answer(packet(3), asked[&3]), None, "it was the old one's copy, {later:?}");
+            assert_eq!(rig.roam.address(), at(1));
+        }
     }
 
     #[test]

@@ -17,9 +17,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(super) struct Drain {
     code: u16,
     reason: Vec<u8>,
-    until: Instant,
+    /// `None`: however long it takes.
+    pub(super) until: Option<Instant>,
     /// Peers that were not done when they were last looked at.
-    waiting: VecDeque<PeerId>,
+    pub(super) waiting: VecDeque<PeerId>,
 }
 
 impl Drain {
@@ -27,8 +28,8 @@ impl Drain {
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match self.waiting.len() {
             0 => None,
-            1..=LOOKS => Some(self.until),
-            _ => Some(self.until.min(now + LOOK_AGAIN)),
+            1..=LOOKS => self.until,
+            _ => self.until.into_iter().chain([now + LOOK_AGAIN]).min(),
         }
     }
 }
@@ -49,14 +50,15 @@ impl<A: AddressedUdp, L: ServerSession> Server<A, L> {
         for id in others {
             self.core.close(now, id, code, reason);
         }
-        self.drain =
-            Some(Drain { code, reason: reason.to_vec(), until: now + within, waiting: waiting.into() });
+        // Longer than the clock goes is without end.
+        let until = now.checked_add(within);
+        self.drain = Some(Drain { code, reason: reason.to_vec(), until, waiting: waiting.into() });
     }
 
     /// Ends the sessions that have nothing left to say; all of them when the time is up. Whether there was one.
     pub(super) fn look_after_drain(&mut self, now: Instant) -> bool {
         let Self { drain: Some(drain), core, .. } = self else { return false };
-        let over = drain.until <= now;
+        let over = drain.until.is_some_and(|until| until <= now);
         let looks = if over { drain.waiting.len() } else { drain.waiting.len().min(LOOKS) };
         let mut any = false;
         for _ in 0..looks {

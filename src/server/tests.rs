@@ -1,6 +1,6 @@
 //! What the shell does about a core that asks too much of it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use rand_core::TryCryptoRng;
 
@@ -125,6 +125,23 @@ fn a_socket_that_is_never_empty_does_not_hold_its_caller_and_is_read_again_at_on
         assert!(server.recv().is_none());
         assert!(server.socket.asked <= 128, "{}", server.socket.asked);
         assert!(server.unread);
+    }
+}
+
+#[test]
+fn a_drain_may_take_as_long_as_it_takes() {
+    for (within, ends) in [(Duration::MAX, false), (Duration::from_secs(60), true)] {
+        let mut server = server(false);
+        server.drain(1, b"", within);
+        let drain = server.drain.as_mut().unwrap();
+        assert_eq!(drain.until.is_some(), ends);
+        let now = server.environment.now();
+        let id = PeerId { index: 0, generation: 0 };
+        drain.waiting.push_back(id);
+        assert_eq!(drain.deadline(now), drain.until, "one is left");
+        drain.waiting.extend(vec![id; 2_000]);
+        assert!(drain.deadline(now).is_some_and(|at| at > now), "more than one call looks at");
+        assert!(!server.look_after_drain(now));
     }
 }
 

@@ -169,6 +169,22 @@ fn a_parity_that_cannot_help_is_dropped_and_counted() {
 }
 
 #[test]
+fn what_was_counted_and_consumed_is_known_after_a_rest() {
+    let (bytes, cut) = (message(901), cut(901, 1));
+    let parity = mixed(&bytes, &cut, 0);
+    let mut rig = Rig::new(limits());
+    (1..5).for_each(|piece| rig.piece(order(1, 1), 7, &bytes, piece));
+    (0..2).for_each(|_| rig.parity(order(1, 1), 7, &cut, 0, &parity).unwrap());
+    rig.whole(delivery(0, 0, 0), "first").unwrap();
+    assert_eq!((rig.log.len(), rig.queue.may_rest()), (2, true));
+    let told = |queue: &RecvQueue| (queue.parity_counts(), queue.window_limit());
+    let before = told(&rig.queue);
+    assert_eq!(before, ((1, 1), (4 << 20) + 5 + 64));
+    rig.queue = rig.queue.rest().wake(|_, _| limits());
+    assert_eq!(told(&rig.queue), before);
+}
+
+#[test]
 fn parities_cost_what_they_hold_and_nothing_is_evicted_for_one() {
     let (bytes, cut) = (message(60_000), Cut { total: 60_000, size: 128, step: 234 });
     let mut rig = Rig::new(limits());

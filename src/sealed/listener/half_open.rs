@@ -2,13 +2,17 @@
 //! that is taken at construction, but for what the stages hold, and these hold no keys of packets. An entry owns the id
 //! by which its peer will be found. PROTOCOL.md, "Flood defence".
 
-use std::{mem, net::SocketAddr, time::Instant};
+use std::{
+    mem,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::gate::Admitted;
 use crate::{
     roster::Origin,
     sealed::{
-        budget::{FAILING_READS, PerSecond},
+        budget::FAILING_READS,
         half_open::{ENTRY_LIFE, SAFE_AGE},
         messages::NoiseBytes,
         timers::{SLEPT, TICK},
@@ -20,6 +24,17 @@ type Cid = [u8; CID_LEN];
 
 /// A prefix's share of the table, as a divisor of its size.
 const SHARE: usize = 8;
+/// Tries to confirm an entry in a second from all other addresses than the first INIT's: what a client sends in that time
+/// whose address has changed meanwhile. Each try makes keys, which costs more than to open an envelope.
+const TRIES_ELSEWHERE: u8 = 8;
+
+/// Tries to confirm an entry in this second: from where its first INIT came from, and from everywhere else.
+#[derive(Debug)]
+struct Tries {
+    since: Instant,
+    here: u8,
+    elsewhere: u8,
+}
 
 /// An answer, with what its peer's next message is read with.
 #[derive(Debug)]
@@ -29,7 +44,7 @@ pub(super) struct Entry<S> {
     pub(super) cid: Cid,
     pub(super) response: NoiseBytes,
     pub(super) stage: S,
-    pub(super) reads: PerSecond,
+    tries: Tries,
     /// Whether the first reading of FIN was paid for with the INIT.
     prepaid: bool,
     /// Whether a RESP went to another address than the first one.
@@ -44,6 +59,26 @@ impl<S> Entry<S> {
     /// Whether reading a FIN is paid for already. Says so once.
     pub(super) fn take_prepaid(&mut self) -> bool {
         mem::replace(&mut self.prepaid, false)
+    }
+
+    /// Whether what comes from there may be tried once more now. The place that was answered has tries of its own: who has
+    /// only seen the id must not use up those of whose it is.
+    pub(super) fn may_try(&mut self, now: Instant, from: SocketAddr) -> bool {
+        if now.saturating_duration_since(self.tries.since) >= Duration::from_secs(1) {
+            self.tries = Tries { since: now, here: 0, elsewhere: 0 };
+        }
+        let most = if from == self.admitted.from { FAILING_READS } else { TRIES_ELSEWHERE };
+        *self.tries_from(from) < most
+    }
+
+    pub(super) fn note_try(&mut self, from: SocketAddr) {
+        let tries = self.tries_from(from);
+        *tries = tries.saturating_add(1);
+    }
+
+    fn tries_from(&mut self, from: SocketAddr) -> &mut u8 {
+        let Self { tries: Tries { here, elsewhere, .. }, admitted, .. } = self;
+        if from == admitted.from { here } else { elsewhere }
     }
 
     /// Whether the address brought a cookie.
@@ -323,7 +358,7 @@ impl<S> HalfOpenTable<S> {
             cid,
             response,
             stage,
-            reads: PerSecond::new(FAILING_READS, now),
+            tries: Tries { since: now, here: 0, elsewhere: 0 },
             prepaid: true,
             spread: false,
             admitted,
@@ -466,7 +501,7 @@ mod tests {
         assert_eq!(world.table.find_cid(&cid(2)).unwrap().stage, 2);
         let mut entry = world.table.take(&cid(1)).unwrap();
         assert_eq!(entry.response.as_bytes().len(), 97);
-        assert!(entry.reads.allows(world.now));
+        assert!(entry.may_try(world.now, entry.from()));
         assert_eq!((entry.stage, entry.id, entry.is_validated()), (1, id, false));
         assert!(world.table.find(&id).is_none() && world.table.take(&cid(1)).is_none());
         assert!(world.has(2));

@@ -136,17 +136,17 @@ impl Listener {
     ) -> Result<(), Dropped> {
         // Whoever has seen the id must not make us open without end, nor whoever has seen many: each try counts among the
         // envelopes, since it costs no less.
-        let allowed = self.half_open.find_cid(&cid).is_some_and(|entry| entry.reads.allows(now));
+        let allowed = self.half_open.find_cid(&cid).is_some_and(|entry| entry.may_try(now, from));
         if !allowed || !self.gate.take_envelope(now) {
             return Err(Dropped::Unopened);
         }
         let entry = self.half_open.find_cid(&cid).ok_or(Dropped::Unopened)?;
         let Waits::Packet(finished) = &entry.stage else {
-            return self.handle_fin(now, cid, prefix, packet);
+            return self.handle_fin(now, from, cid, prefix, packet);
         };
         // The entry keeps what the keys are made from, and no keys: a flood that fills the table fills less.
         let mut channel = finished.channel();
-        entry.reads.note();
+        entry.note_try(from);
         let (number, _) = open_packet(&mut channel.open, now, NO_EPOCH, prefix, packet)?;
         let proven = entry.proves(from);
         self.confirmed(now, rng, (from, proven), (number, cid, channel), packet)
@@ -155,6 +155,7 @@ impl Listener {
     fn handle_fin(
         &mut self,
         now: Instant,
+        from: SocketAddr,
         cid: Cid,
         prefix: &[u8],
         envelope: &mut [u8],
@@ -170,10 +171,12 @@ impl Listener {
         if !bool::from(body.reference.ct_eq(&reference)) {
             return Err(Dropped::Handshake);
         }
-        if !entry.take_prepaid() && !gate.charge(now, entry.from(), FIN_COST, entry.is_validated()) {
+        // What somebody sends from elsewhere is none of the share of whom the entry is of.
+        let validated = entry.is_validated() && from == entry.from();
+        if !entry.take_prepaid() && !gate.charge(now, from, FIN_COST, validated) {
             return Err(Dropped::Handshake);
         }
-        entry.reads.note();
+        entry.note_try(from);
         let Waits::Fin(noise) = &entry.stage else { return Err(Dropped::Handshake) };
         gate.note_dh(FIN_COST);
         let fin = local.read_fin(noise, body.noise)?;

@@ -211,6 +211,87 @@ fn a_fin_is_tried_out_of_the_budget_of_envelopes() {
     assert_eq!(rig.asking().len(), 1, "the true one is heard all the same");
 }
 
+/// Tries that the budget of envelopes has left in this moment.
+fn envelopes_left(rig: &mut Rig) -> usize {
+    (0..).take_while(|_| rig.listener.gate.take_envelope(rig.now)).count()
+}
+
+#[test]
+fn who_has_seen_the_id_of_a_handshake_does_not_keep_its_player_from_joining() {
+    let flood = Flood { envelopes_per_second: 1_000, ..Flood::default() };
+    let at = of_net(1, 1);
+    // Who sends garbage under the id and how much of it is tried, and whence the player's own packet comes afterwards and
+    // whether that is tried.
+    for (strangers, tries, own, joins) in [
+        (vec![of_net(2, 1), of_net(3, 1)], 8, at, true),
+        (vec![at], 16, at, false),
+        (vec![at], 16, of_net(4, 1), true),
+        (vec![of_net(2, 1)], 8, of_net(4, 1), false),
+    ] {
+        let mut rig = anonymous(ServerConfig { flood: flood.clone(), ..ServerConfig::default() });
+        let player = rig.dial(Credentials::client(public(11)), at);
+        let init = rig.takes(player).remove(0);
+        rig.deliver(at, &init);
+        let confirm = rig.takes(player).remove(0);
+        for number in 0..100 {
+            let mut forged = confirm.clone();
+            rig.chance.try_fill_bytes(&mut forged[CID_LEN..]).unwrap();
+            rig.deliver(strangers[number % strangers.len()], &forged);
+        }
+        rig.deliver(own, &confirm);
+        assert_eq!(rig.asking().len(), usize::from(joins), "{strangers:?}, {own}");
+        assert_eq!(envelopes_left(&mut rig), 999 - tries - usize::from(joins), "INIT was the first");
+        rig.now += ms(1_000);
+        rig.listener.handle_timeout(rig.now, &mut rig.chance);
+        rig.deliver(own, &confirm);
+        assert_eq!(rig.asking().len(), usize::from(!joins), "after a second");
+    }
+}
+
+#[test]
+fn a_fin_is_read_sixteen_times_a_second_and_eight_times_for_all_who_send_it_from_elsewhere() {
+    let nobody = Credentials::tofu(&key(11), Trust::Only(Vec::new()));
+    let mut rig = Rig::new(nobody, ServerConfig::default());
+    let at = of_net(1, 1);
+    let player = rig.dial(credentials("tofu", 0), at);
+    let init = rig.takes(player).remove(0);
+    rig.deliver(at, &init);
+    // It is genuine, and refused each time.
+    let fin = rig.takes(player).remove(0);
+    let mut before = rig.dh();
+    for second in 0..3 {
+        for from in [of_net(2, 1), of_net(3, 1), at] {
+            (0..40).for_each(|_| rig.deliver(from, &fin));
+        }
+        assert_eq!(rig.dh() - before, 24, "second {second}");
+        before = rig.dh();
+        rig.now += ms(1_000);
+    }
+}
+
+#[test]
+fn what_others_send_under_an_id_is_none_of_the_share_of_whose_it_is() {
+    let nobody = Credentials::tofu(&key(11), Trust::Only(Vec::new()));
+    let flood = Flood { require_cookie: true, ..Flood::default() };
+    let mut rig = Rig::new(nobody, ServerConfig { flood, ..ServerConfig::default() });
+    let at = of_net(1, 1);
+    let player = rig.dial(credentials("tofu", 0), at);
+    for _ in 0..2 {
+        let init = rig.takes(player).remove(0);
+        rig.deliver(at, &init);
+    }
+    let fin = rig.takes(player).remove(0);
+    // What everybody may use of the budget is gone; the rest is for those who keep within their share.
+    while rig.listener.gate.charge(rig.now, of_net(9, 1), 1, false) {}
+    let reads = |rig: &mut Rig, from| {
+        let before = rig.dh();
+        (0..5).for_each(|_| rig.deliver(from, &fin));
+        rig.dh() - before
+    };
+    assert_eq!(reads(&mut rig, of_net(2, 1)), 1, "one was paid with the INIT");
+    assert_eq!(reads(&mut rig, at), 5);
+}
+
 #[test]
 fn an_init_that_comes_late_costs_nothing_while_its_session_is_there() {
     let credentials_of_server = Credentials::server_auth(&key(11), Trust::Anyone);
