@@ -15,7 +15,7 @@ use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use super::Secret;
 #[cfg(target_pointer_width = "64")]
 use super::one_pass as packets;
-/// Arithmetic of 64 bits is slow elsewhere, and nobody has looked there at how long a multiplication takes.
+// Elsewhere products of 64 bits are slow, and how long they take was not looked at.
 #[cfg(not(target_pointer_width = "64"))]
 use reference as packets;
 

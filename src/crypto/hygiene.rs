@@ -145,4 +145,14 @@ fn secrets_are_neither_cloned_nor_compared() {
         OpenKeys,
         Channel
     );
+    #[cfg(target_pointer_width = "64")]
+    check!(poly1305::Poly1305);
+}
+
+#[test]
+fn secrets_are_wiped_on_drop() {
+    fn check<T: zeroize::ZeroizeOnDrop>() {}
+    check::<Secret<32>>();
+    #[cfg(target_pointer_width = "64")]
+    check::<poly1305::Poly1305>();
 }

@@ -78,7 +78,7 @@ impl StreamCipherClosure for Seal<'_> {
         let mut stream = KeyStream::new(backend);
         let Some(mut mac) = stream.authenticator() else { return };
         mac.update_padded(aad);
-        stream.apply(text, |sealed| mac.update_padded(sealed));
+        stream.apply(text, Some(&mut mac));
         mac.update_lengths(lengths.aad, lengths.text);
         *tag = Some(mac.finish());
     }
@@ -106,7 +106,7 @@ impl StreamCipherClosure for Open<'_> {
         mac.update_padded(text);
         mac.update_lengths(lengths.aad, lengths.text);
         if is_same(mac.finish(), *tag) {
-            stream.apply(text, |_| {});
+            stream.apply(text, None);
             *opened = true;
         }
     }
@@ -134,19 +134,23 @@ impl<'b, B: StreamCipherBackend<BlockSize = U64>> KeyStream<'b, B> {
         Some(Poly1305::new(key))
     }
 
-    /// Adds the stream from block 1 on, once, and hands each piece to `done`. All pieces but the last are whole blocks.
+    /// Adds the stream from block 1 on, once, and authenticates what comes out. All pieces but the last are whole blocks.
     #[inline(always)]
-    fn apply(&mut self, text: &mut [u8], mut done: impl FnMut(&[u8])) {
+    fn apply(&mut self, text: &mut [u8], mut mac: Option<&mut Poly1305>) {
         let stream = self.blocks.as_flattened();
         let step = stream.len();
         let (_, stream) = stream.split_at(step.min(64));
         let (head, tail) = text.split_at_mut(text.len().min(stream.len()));
         xor(head, stream);
-        done(head);
+        if let Some(mac) = &mut mac {
+            mac.update_padded(head);
+        }
         for piece in tail.chunks_mut(step) {
             self.backend.gen_par_ks_blocks(&mut self.blocks);
             xor(piece, self.blocks.as_flattened());
-            done(piece);
+            if let Some(mac) = &mut mac {
+                mac.update_padded(piece);
+            }
         }
     }
 }
