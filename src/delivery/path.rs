@@ -166,7 +166,9 @@ mod tests {
 
     fn rtt() -> Rtt {
         let mut rtt = Rtt::new(100 * MS);
-        (0..50).for_each(|_| rtt.sample(48 * MS, Duration::ZERO));
+        for _ in 0..50 {
+            rtt.sample(48 * MS, Duration::ZERO);
+        }
         rtt
     }
 
