@@ -104,8 +104,11 @@ impl SentPackets {
     }
 
     /// Whether two packets should have made the peer speak without delay, and did not: else the first burst of losses after
-    /// a calm would be noticed later than others. What overtakes them is allowed for.
+    /// a calm would be noticed later than others. What overtakes them is allowed for. Not where words are lost themselves.
     fn is_pair_overdue(&self, now: Instant, unheld: Duration) -> bool {
+        if !self.path.tells_each_pair(now, TROUBLE) {
+            return false;
+        }
         let first = self.largest_acked.map_or(0, |largest| largest + 1).max(self.first);
         let packets = (first..first + LOOKED_AT).map_while(|number| self.at(number));
         let second =

@@ -235,6 +235,7 @@ impl SentPackets {
         if let Some((sent, newest)) = told.overtaken {
             self.path.overtaken(now, (sent, newest), told.packets == 1, &self.rtt);
         }
+        self.path.told(now, told.packets);
         let grew = largest > self.largest_acked;
         self.largest_acked = self.largest_acked.max(largest);
         let leisure = self.ack_delay * LEISURE;
