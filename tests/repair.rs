@@ -78,8 +78,9 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 #[test]
 fn bursts_of_three_ticks_cost_little_more_than_they_last() {
     // Who repeats all that is lost from the first tick after a round trip on, the fourth, has 109 and 141 ms in the middle
-    // of these seeds (`floor`), and single seeds differ by 5 %. Measured: 110.6 and 143.
-    for (loss, most, most_of_two) in [(0.05, 111.0, 110.0), (0.1, 150.0, 150.0)] {
+    // of these seeds (`floor`), and single seeds differ by 5 %. Measured: 109.8 and 143; the
+    // sixty seeds from 31 on have 109.4.
+    for (loss, most, most_of_two) in [(0.05, 110.0, 110.0), (0.1, 150.0, 150.0)] {
         let play_one = |seed| {
             let most = if seed == 2 { most_of_two } else { most * 1.1 };
             let name = format!("{loss} in 3 ticks, seed {seed}");
@@ -89,6 +90,22 @@ fn bursts_of_three_ticks_cost_little_more_than_they_last() {
         println!("{loss} in 3 ticks: p99 {p99:.1} ms in the middle");
         assert!(p99 <= most, "loss {loss}: {p99} ms");
     }
+}
+
+#[test]
+fn the_first_burst_after_a_calm_is_repaired_as_soon_as_any() {
+    // A burst of three ticks every 5 s: by then acknowledgements are held back again, for every second packet. The silence
+    // of two is noticed all the same, and what is lost is repeated at the fifth tick, not the sixth or seventh.
+    let bursts = 24_u32;
+    let mut flow = Flow::new(11, 0.0);
+    flow.messages = 60 * 5 * (bursts + 1);
+    let start = |number: u32| 5_000 * MS * number + Duration::from_micros(2_667) * number;
+    flow.holes = (1..=bursts).map(|number| start(number)..start(number) + 50 * MS).collect();
+    let outcome = play(&flow);
+    outcome.print("bursts 5 s apart");
+    let late = |most: u32| outcome.delays.iter().flatten().filter(|delay| **delay > MS * most).count();
+    assert!(late(60) >= 60, "{} were lost", late(60));
+    assert!(late(115) <= 3, "{} of {} came later than by the fifth tick", late(115), late(60));
 }
 
 #[test]

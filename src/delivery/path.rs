@@ -38,6 +38,8 @@ pub(super) struct Path {
     loss: u32,
     /// Packets that arrived since the last that did not.
     run: u8,
+    /// When the peer spoke last of more than two packets at once: an earlier word was lost, or it does not speak of each two.
+    lumped: Option<Instant>,
 }
 
 /// The same, as small as it can be.
@@ -53,13 +55,13 @@ impl Kept {
     /// What was learnt `faded` when the peer was heard last.
     pub(super) fn wake(self, faded: Option<Instant>) -> Path {
         let Self { reordering, slowness, loss, run } = self;
-        Path { reordering: reordering.into(), slowness: slowness.into(), faded, loss, run }
+        Path { reordering: reordering.into(), slowness: slowness.into(), faded, loss, run, lumped: None }
     }
 }
 
 impl Path {
     pub(super) fn rest(&self) -> Kept {
-        let Self { reordering, slowness, faded: _, loss, run } = *self;
+        let Self { reordering, slowness, faded: _, loss, run, lumped: _ } = *self;
         Kept { reordering: reordering.into(), slowness: slowness.into(), loss, run }
     }
 
@@ -107,6 +109,18 @@ impl Path {
         }
         exceed(&mut self.reordering, by);
         self.faded.get_or_insert(now);
+    }
+
+    /// The peer spoke for the first time of so many packets at once.
+    pub(super) fn told(&mut self, now: Instant, packets: u32) {
+        if packets > 2 {
+            self.lumped = Some(now);
+        }
+    }
+
+    /// Whether the peer's word came for each two packets, for so long.
+    pub(super) fn tells_each_pair(&self, now: Instant, lately: Duration) -> bool {
+        self.lumped.is_none_or(|at| now.saturating_duration_since(at) >= lately)
     }
 
     /// Lets old observations fade.
@@ -166,7 +180,9 @@ mod tests {
 
     fn rtt() -> Rtt {
         let mut rtt = Rtt::new(100 * MS);
-        (0..50).for_each(|_| rtt.sample(48 * MS, Duration::ZERO));
+        for _ in 0..50 {
+            rtt.sample(48 * MS, Duration::ZERO);
+        }
         rtt
     }
 

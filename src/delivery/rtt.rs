@@ -70,14 +70,15 @@ impl Rtt {
     }
 
     /// Takes a sample; `ack_delay` is what the peer says it held the acknowledgement back. All of it is believed: where an
-    /// acknowledgement is lost the next one may come seconds later, and those are not the path's.
-    pub(crate) fn sample(&mut self, sample: Duration, ack_delay: Duration) {
+    /// acknowledgement is lost the next one may come seconds later, and those are not the path's. Returns the sample
+    /// without that time.
+    pub(crate) fn sample(&mut self, sample: Duration, ack_delay: Duration) -> Duration {
         if !self.measured {
             // A peer that lies is probed more often, no more.
             let least = sample.min(GRANULARITY);
             let first = sample.saturating_sub(ack_delay).max(least);
             *self = Self { measured: true, ..Self::new(first) };
-            return;
+            return first;
         }
         self.min = self.min.min(sample);
         // The peer's word is believed only down to the minimum, which knows nothing of it. (RFC 9002, 5.3, believes none
@@ -87,6 +88,7 @@ impl Rtt {
         self.latest = adjusted;
         self.variance = (self.variance * 3 + self.smoothed.abs_diff(adjusted)) / 4;
         self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+        adjusted
     }
 
     pub(crate) fn latest(&self) -> Option<Duration> {

@@ -114,13 +114,14 @@ impl Adaptive {
     /// All that is worth keeping over a pause as long as no queue was met.
     pub(super) fn fresh(&self) -> Option<Fresh> {
         let &Self { starting, window, grown_rounds, standing, held, noise, .. } = self;
-        let fresh = Fresh::new((window, grown_rounds), [self.base.get(), standing, held, noise]);
+        let fresh = Fresh::new((window, grown_rounds), [standing, held, noise], self.base.least());
         fresh.filter(|_| starting)
     }
 
     pub(super) fn after_rest(max: usize, fresh: Fresh) -> Self {
-        let ((window, grown_rounds), [base, standing, held, noise]) = fresh.apart();
-        Self { window, grown_rounds, base: Base::of(base), standing, held, noise, ..Self::new(max) }
+        let ((window, grown_rounds), [standing, held, noise]) = (fresh.window(), fresh.delays());
+        let base = Base::of(fresh.base());
+        Self { window, grown_rounds, base, standing, held, noise, ..Self::new(max) }
     }
 
     pub(super) fn window(&self) -> usize {

@@ -22,21 +22,36 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// With what was known before; zero is nothing.
-    pub(super) fn of(known: Duration) -> Self {
-        let newest = Some(known).filter(|known| !known.is_zero());
-        Self { spans: [newest, None, None, None, None, None, None, None], ends: None }
+    /// With what was known before, from a span that ended or ends then.
+    pub(super) fn of(known: Option<(Duration, Instant)>) -> Self {
+        let mut spans = [None; SPANS];
+        if let Some(newest) = spans.first_mut() {
+            *newest = known.map(|(least, _)| least);
+        }
+        Self { spans, ends: known.map(|(_, ends)| ends) }
+    }
+
+    /// The least round trip, and the end of the span that it is from.
+    pub(super) fn least(&self) -> Option<(Duration, Instant)> {
+        let known = (0..).zip(&self.spans).filter_map(|(age, least)| Some(((*least)?, age)));
+        let (least, age) = known.min()?;
+        Some((least, self.ends?.checked_sub(SPAN * age)?))
     }
 
     pub(super) fn note(&mut self, now: Instant, sample: Duration) {
-        let ends = *self.ends.get_or_insert(now + SPAN);
-        if now >= ends {
-            self.ends = Some(now + SPAN);
+        let mut ends = *self.ends.get_or_insert(now + SPAN);
+        // Also the spans in which nothing was measured have passed.
+        for _ in 0..SPANS {
+            if now < ends {
+                break;
+            }
+            ends += SPAN;
             self.spans.rotate_right(1);
             if let Some(newest) = self.spans.first_mut() {
                 *newest = None;
             }
         }
+        self.ends = Some(if now < ends { ends } else { now + SPAN });
         if let Some(newest) = self.spans.first_mut() {
             *newest = Some(newest.map_or(sample, |least| least.min(sample)));
         }
@@ -70,5 +85,47 @@ impl Period {
     pub(super) fn end(&mut self, now: Instant, lasts: Duration) -> Option<Duration> {
         let over = self.samples >= SAMPLES && self.began.is_some_and(|began| now >= began + lasts);
         if over { std::mem::take(self).least } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn the_least_round_trip_is_forgotten_after_forty_seconds_however_seldom_one_is_measured() {
+        for every in [1, 4, 5, 13, 15, 39, 60, 600_u32] {
+            let (mut base, start) = (Base::default(), origin());
+            base.note(start, 20 * MS);
+            for after in (every..).step_by(every as usize) {
+                base.note(start + 1_000 * MS * after, 200 * MS);
+                let old = base.get() == 20 * MS;
+                assert!(old || after >= 35, "every {every} s: gone after {after} s");
+                if !old {
+                    assert!(after < 40 + every, "every {every} s: still there before {after} s");
+                    assert_eq!(base.get(), 200 * MS);
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_the_least_and_its_age() {
+        let (mut base, start) = (Base::default(), origin());
+        assert_eq!(base.least(), None);
+        for (second, sample) in [(0, 30), (6, 20), (12, 25)] {
+            base.note(start + 1_000 * MS * second, sample * MS);
+        }
+        let kept = base.least();
+        assert_eq!(kept, Some((20 * MS, start + 10_000 * MS)));
+        assert_eq!(Base::of(kept).least(), kept);
     }
 }

@@ -45,14 +45,15 @@ enum Control {
     Off,
 }
 
-/// What is kept at rest: what was learnt of the path. Nothing waits for the pacer then.
+/// What is kept at rest: what was learnt of the path, and what a fixed rate must not forget.
 #[derive(Clone, Debug)]
 pub(crate) enum Kept {
     /// No queue was ever met.
     Fresh(Fresh),
     Adaptive(Box<Adaptive>),
-    /// Nothing was learnt.
-    Configured,
+    /// When all that was sent will have left at the rate that was asked for. A rest would else be a way to send more.
+    Fixed(Option<Instant>),
+    Off,
 }
 
 impl Kept {
@@ -60,7 +61,8 @@ impl Kept {
         let adaptive = match self {
             Self::Fresh(fresh) => Box::new(Adaptive::after_rest(config.flight_bytes, fresh)),
             Self::Adaptive(adaptive) => adaptive,
-            Self::Configured => return RateControl::new(config),
+            Self::Fixed(free_at) => return RateControl::new(config).owing(free_at),
+            Self::Off => return RateControl::new(config),
         };
         RateControl {
             control: Control::Adaptive(adaptive),
@@ -91,11 +93,18 @@ impl RateControl {
         Self { control, pacer: Pacer::default(), max_flight: config.flight_bytes, wake: None }
     }
 
+    /// With what left before a rest.
+    fn owing(self, free_at: Option<Instant>) -> Self {
+        let Control::Fixed(rate) = self.control else { return self };
+        Self { pacer: Pacer::owing(free_at, rate, pacer::least_burst(rate)), ..self }
+    }
+
     pub(crate) fn rest(&mut self) -> Kept {
-        let Self { control, pacer: _, max_flight: _, wake: _ } = self;
+        let Self { control, pacer, max_flight: _, wake: _ } = self;
         match std::mem::replace(control, Control::Off) {
             Control::Adaptive(adaptive) => adaptive.fresh().map_or(Kept::Adaptive(adaptive), Kept::Fresh),
-            Control::Fixed(_) | Control::Off => Kept::Configured,
+            Control::Fixed(_) => Kept::Fixed(pacer.free_at()),
+            Control::Off => Kept::Off,
         }
     }
 

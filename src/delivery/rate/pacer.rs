@@ -21,6 +21,15 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
+    /// After a rest: all that was sent would have left then.
+    pub(super) fn owing(free_at: Option<Instant>, rate: u64, burst: u64) -> Self {
+        Self { free_at, ahead: time_for(burst, rate) }
+    }
+
+    pub(super) fn free_at(&self) -> Option<Instant> {
+        self.free_at
+    }
+
     /// When the next packet may leave; `None`: at any time.
     pub(super) fn next_send(&self) -> Option<Instant> {
         self.free_at.and_then(|free| free.checked_sub(self.ahead))

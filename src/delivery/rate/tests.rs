@@ -318,3 +318,45 @@ fn loss_on_the_air_does_not_collapse_the_rate() {
         assert!(rate > least * MEGABIT as f64, "{loss}: {rate}");
     }
 }
+
+/// What a rest leaves of it.
+fn rested(rate: &mut RateControl, config: &Config) -> RateControl {
+    rate.rest().wake(config)
+}
+
+#[test]
+fn a_fixed_rate_is_kept_however_often_the_session_rests() {
+    for asked in [1_000, 2_000, 10_000_u64] {
+        let config = Config { rate: Rate::Fixed(asked), ..Config::default() };
+        let (mut rate, start) = (RateControl::new(&config), Instant::now());
+        let (mut sent, seconds) = (0, 600);
+        for second in (0..=seconds).step_by(6) {
+            let now = start + Duration::from_secs(second);
+            while rate.may_send(now, 0, true, (Duration::ZERO, Duration::from_millis(50))) {
+                rate.on_sent(now, 500, Duration::from_millis(50));
+                sent += 500;
+            }
+            rate = rested(&mut rate, &config);
+        }
+        // The burst at the start, and the datagram with which it ends.
+        let most = asked * seconds + 12_000 + 500;
+        assert!(sent <= most, "{asked} B/s: {sent} bytes of {most}");
+        assert!(sent >= (asked * 6).min(12_000) * seconds / 6, "{asked} B/s: {sent} bytes");
+    }
+}
+
+#[test]
+fn the_least_round_trip_ages_while_a_session_rests() {
+    let (config, start) = (Config::default(), Instant::now());
+    let mut rate = RateControl::new(&config);
+    let ms = Duration::from_millis;
+    // A path that became longer, seen by a keep-alive now and then.
+    for (second, round_trip, least) in [(0, 20, 20), (15, 200, 20), (30, 200, 20), (45, 200, 200)] {
+        let sample = Some((ms(round_trip), ms(round_trip)));
+        let news = Progress { acked_packets: 1, acked_bytes: 60, sample, ..Progress::default() };
+        rate.on_progress(start + Duration::from_secs(second), &news, ms(round_trip), 0);
+        let super::Kept::Fresh(fresh) = rate.rest() else { panic!("a queue was met") };
+        assert_eq!(fresh.base().unwrap().0, ms(least), "after {second} s");
+        rate = super::Kept::Fresh(fresh).wake(&config);
+    }
+}

@@ -12,6 +12,8 @@ use crate::delivery::ack::{Call, LEISURE, TROUBLE};
 /// carries messages.
 const DARK: Duration = Duration::from_millis(250);
 pub(super) const ECHO: Duration = Duration::from_millis(8);
+/// Of so many packets after the largest acknowledged the second one that calls for haste is looked for.
+const LOOKED_AT: u64 = 16;
 /// A packet of small parts without a word for so long (and three probe timeouts) makes room for new ones.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -95,9 +97,23 @@ impl SentPackets {
 
     /// How long after its sending a part counts as overdue.
     pub(crate) fn overdue(&self, now: Instant) -> Duration {
+        let unheld = self.rtt.overdue() + self.path.slowness(&self.rtt);
         // Where packets are lost the peer acknowledges each at once.
-        let held = if self.expects_haste(now) { Duration::ZERO } else { self.ack_delay };
-        self.rtt.overdue() + self.path.slowness(&self.rtt) + held
+        let spoken = self.expects_haste(now) || self.is_pair_overdue(now, unheld);
+        unheld + if spoken { Duration::ZERO } else { self.ack_delay }
+    }
+
+    /// Whether two packets should have made the peer speak without delay, and did not: else the first burst of losses after
+    /// a calm would be noticed later than others. What overtakes them is allowed for. Not where words are lost themselves.
+    fn is_pair_overdue(&self, now: Instant, unheld: Duration) -> bool {
+        if !self.path.tells_each_pair(now, TROUBLE) {
+            return false;
+        }
+        let first = self.largest_acked.map_or(0, |largest| largest + 1).max(self.first);
+        let packets = (first..first + LOOKED_AT).map_while(|number| self.at(number));
+        let second =
+            packets.filter(|packet| packet.call == Call::Soon && packet.bytes <= super::LARGE).nth(1);
+        second.is_some_and(|packet| packet.sent + unheld + self.path.allowance(&self.rtt) <= now)
     }
 
     /// Whether the peer holds no acknowledgement back, because packets were lost lately.

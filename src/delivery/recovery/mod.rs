@@ -235,6 +235,7 @@ impl SentPackets {
         if let Some((sent, newest)) = told.overtaken {
             self.path.overtaken(now, (sent, newest), told.packets == 1, &self.rtt);
         }
+        self.path.told(now, told.packets);
         let grew = largest > self.largest_acked;
         self.largest_acked = self.largest_acked.max(largest);
         let leisure = self.ack_delay * LEISURE;
@@ -246,8 +247,8 @@ impl SentPackets {
         // A round trip is measured where the largest number acknowledged is new (RFC 9002, 5.1).
         if let Some((_, sent)) = told.sample.filter(|&(number, _)| grew && Some(number) == largest) {
             let measured = now.saturating_duration_since(sent);
-            self.rtt.sample(measured, ack_delay);
-            self.news.sample = Some((measured, measured.saturating_sub(ack_delay)));
+            let adjusted = self.rtt.sample(measured, ack_delay);
+            self.news.sample = Some((measured, adjusted));
         }
         if newly {
             self.news.silence = self.news.silence.max(self.silence(now));
@@ -393,5 +394,25 @@ impl SentPackets {
         self.packets.rest();
         self.contents.rest();
         self.skipped.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn a_peer_cannot_talk_the_rates_round_trip_below_the_least_one_either() {
+        let (mut now, mut sent) = (Instant::now(), SentPackets::new(&Config::default(), 0));
+        for (number, claimed) in [(0, 0), (1, 25), (2, 40), (3, 1_000)] {
+            sent.on_sent(now, 100, (0, 0), Call::Soon);
+            now += 40 * MS;
+            sent.on_ack(now, std::iter::once(number..=number), claimed * MS, |_, _, _| ()).unwrap();
+            let sample = sent.take_news().sample;
+            assert_eq!(sample, Some((40 * MS, 40 * MS)), "{claimed} ms held back");
+        }
     }
 }
