@@ -45,6 +45,11 @@ impl Ranges {
                 .is_some_and(|range| range.start <= wanted.start && wanted.end <= range.end)
     }
 
+    /// Is any number of `wanted` in the set?
+    pub(crate) fn touches(&self, wanted: &Range<u64>) -> bool {
+        self.at_or_after(wanted.start).is_some_and(|range| range.start < wanted.end)
+    }
+
     /// Would inserting `new` add a range, rather than lengthen or join those that are there?
     pub(crate) fn extends(&self, new: &Range<u64>) -> bool {
         let touched = self.touched(new);

@@ -127,8 +127,13 @@ impl SendQueue {
         }
         match (fate, message.repeat) {
             (Fate::Acked, repeat) => {
-                let first = repeat
-                    .map_or(carrier.late, |repeat| repeat.since.is_some_and(|since| carrier.sent < since));
+                // What was given up for lost and still waits to leave again was not sent in vain. What leaves again for
+                // nothing counts when the first of its copies is heard of, not once more with the next.
+                let part = u64::from(offset)..u64::from(offset) + u64::from(len);
+                let counts = !message.resend.touches(&part) && !message.acked.touches(&part);
+                let first = repeat.map_or(carrier.late && counts, |repeat| {
+                    repeat.since.is_some_and(|since| carrier.sent < since)
+                });
                 self.needless += u64::from(first);
             }
             // A later copy is on its way, and will be judged by itself.

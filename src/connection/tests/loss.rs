@@ -38,6 +38,32 @@ fn without_loss_nothing_is_sent_twice() {
 }
 
 #[test]
+fn what_was_given_up_for_lost_and_came_before_it_left_again_was_not_sent_in_vain() {
+    // Nothing is lost, so whatever leaves again does so in vain; what is late mostly comes while it waits for the pacer.
+    let link = Link { loss: 0, duplicates: 0, delay_ms: 5, jitter_ms: 150 };
+    // Of one size, so that as many fragments leave again as were given up.
+    let mut config = Config { max_datagram_bytes: 1_200, ..Config::default() };
+    config.rate = crate::config::Rate::Fixed(60_000);
+    let (mut in_vain, mut late) = (0, 0);
+    for seed in 0..20 {
+        let mut pair = Pair::new(seed, link, &config);
+        for _ in 0..3 {
+            pair.ends[0].send(0, Guarantee::Delivery, &[7; 20_000]).unwrap();
+            pair.flush(0);
+            pair.run(Duration::from_secs(1));
+        }
+        pair.run(Duration::from_secs(5));
+        assert_eq!(pair.payloads(1, Guarantee::Delivery).len(), 3, "seed {seed}");
+        let awake = pair.ends[0].wake();
+        assert!(awake.send.needless <= awake.send.resent_parts, "seed {seed}: {}", awake.send.needless);
+        in_vain += awake.send.needless;
+        late += awake.sent.counted.late;
+    }
+    println!("{in_vain} in vain, {late} late");
+    assert!(in_vain > 0 && late > in_vain, "some were, some were not: {in_vain} of {late}");
+}
+
+#[test]
 fn many_small_messages_leave_in_few_datagrams() {
     let mut pair = Pair::new(1, CLEAN, &Config::default());
     for message in 0..1_000_u32 {
