@@ -18,10 +18,12 @@ use crate::{
     },
     delivery::{Guarantee, recv::Place},
     ticket::{Ticket, TicketAddress, TicketError, TicketKey, TicketKeys, TicketProfile, TicketScope},
+    window::Window1024,
     wire::{
+        ack,
         codec::Writer,
-        frame::{Frames, check, encode},
-        message::Context,
+        frame::{Checked, Frame, Frames, check, encode},
+        message::{Context, MessageFrame, Numbers, Part},
     },
 };
 
@@ -326,5 +328,72 @@ impl PacketCipher {
     #[must_use]
     pub fn mask(&self, sample: &[u8; 16]) -> [u8; 4] {
         block_mask(&self.0, sample)
+    }
+}
+
+/// The payload of a usual packet, for benchmarks: an acknowledgement and one message of each guarantee.
+#[derive(Debug)]
+pub struct UsualPayload(Vec<u8>);
+
+impl UsualPayload {
+    /// With messages of so many bytes.
+    ///
+    /// # Panics
+    /// When the bytes pass 1,000 in all.
+    #[must_use]
+    pub fn new(message_bytes: usize) -> Self {
+        let (mut payload, bytes) = (vec![0; 1_160], vec![7; message_bytes]);
+        let (mut writer, mut context) = (Writer::new(&mut payload), Context::default());
+        let ranges = [9_990..=10_000, 9_900..=9_980].into_iter();
+        assert_eq!(ack::encode(&mut writer, 400, ranges, ack::MAX_RANGES), Ok(()));
+        let (set, base, part) = (4_000, 3_000, Part::Whole);
+        let delivery = Numbers::Delivery { set, base, index: base + 1 };
+        for numbers in [Numbers::None, Numbers::Order { set, base }, delivery] {
+            let frame = MessageFrame { lane: 0, numbers, id: None, life: None, part, bytes: &bytes };
+            assert_eq!(encode(&Frame::Message(frame), &mut context, &mut writer), Ok(()));
+        }
+        let written = writer.written();
+        payload.truncate(written);
+        Self(payload)
+    }
+
+    /// Checks the payload as a whole and looks at each frame, as for a packet that was opened. Bytes of messages.
+    #[must_use]
+    pub fn read(&self) -> usize {
+        let Ok(frames) = Checked::new(&self.0) else { return 0 };
+        frames
+            .map(|(frame, _)| if let Frame::Message(message) = frame { message.bytes.len() } else { 0 })
+            .sum()
+    }
+
+    /// Its frames, to be written again.
+    #[must_use]
+    pub fn frames(&self) -> UsualFrames<'_> {
+        UsualFrames(Frames::new(&self.0).flatten().collect())
+    }
+}
+
+/// Those of a [`UsualPayload`].
+#[derive(Debug)]
+pub struct UsualFrames<'a>(Vec<Frame<'a>>);
+
+impl UsualFrames<'_> {
+    /// Writes all of them. How many bytes that took; 0 when there is no room.
+    #[must_use]
+    pub fn write(&self, into: &mut [u8]) -> usize {
+        let (mut writer, mut context) = (Writer::new(into), Context::default());
+        let all = self.0.iter().all(|frame| encode(frame, &mut context, &mut writer).is_ok());
+        if all { writer.written() } else { 0 }
+    }
+}
+
+/// The replay window of packet numbers, for benchmarks.
+#[derive(Debug, Default)]
+pub struct ReplayWindow(Window1024);
+
+impl ReplayWindow {
+    /// Whether the number is new; it is not from then on.
+    pub fn take(&mut self, number: u64) -> bool {
+        self.0.check_and_set(number).is_ok()
     }
 }
