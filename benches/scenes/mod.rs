@@ -5,6 +5,7 @@
 #[path = "../../tests/common/clock.rs"]
 pub(crate) mod clock;
 pub(crate) mod crowd;
+pub(crate) mod handshakes;
 pub(crate) mod pair;
 pub(crate) mod strangers;
 

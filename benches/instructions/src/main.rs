@@ -10,6 +10,7 @@ use std::{hint::black_box, process::ExitCode};
 
 use scenes::{
     crowd::{Crowd, TICK},
+    handshakes::{Handshake, PROFILES},
     pair::Pair,
     strangers::{BATCH, Kind, Strangers},
 };
@@ -31,7 +32,7 @@ const CALLS: usize = 1_000;
 type Piece = (&'static str, fn() -> usize);
 
 /// By name: each runs, and says how many units its instructions are to be divided by.
-const PIECES: [Piece; 23] = [
+const PIECES: [Piece; 25] = [
     ("seal_64", || seal(64)),
     ("seal_256", || seal(256)),
     ("seal_1200", || seal(1_200)),
@@ -51,6 +52,8 @@ const PIECES: [Piece; 23] = [
     ("echo_of_server_order_100", || echo(Guarantee::Order)),
     ("echo_of_server_delivery_100", || echo(Guarantee::Delivery)),
     ("idle_server_of_100", idle),
+    ("handshake_invite", || handshake("invite")),
+    ("handshake_client_key", || handshake("client, key")),
     ("reject_garbage_64", || reject(Kind::ShortGarbage)),
     ("reject_garbage_1200", || reject(Kind::Garbage)),
     ("reject_init_without_cookie", || reject(Kind::Init)),
@@ -135,6 +138,18 @@ fn idle() -> usize {
         crowd.idle();
     }
     CALLS
+}
+
+/// Both sides.
+fn handshake(name: &str) -> usize {
+    let profile = PROFILES.iter().find(|profile| profile.name == name).expect("a profile of this name");
+    let mut ends: Vec<_> = (0..10).map(|_| Handshake::new(profile)).collect();
+    counted(|| {
+        for ends in &mut ends {
+            black_box(ends.run());
+        }
+    });
+    ends.len()
 }
 
 fn reject(kind: Kind) -> usize {
