@@ -25,11 +25,15 @@ fn frames(c: &mut Criterion) {
     group.finish();
 }
 
+/// What packet number comes at which place.
+type Order = fn(u64) -> u64;
+
+const ORDERS: [(&str, Order); 3] =
+    [("in order", |at| at), ("reordered within 8", |at| at ^ 7), ("each twice", |at| at / 2)];
+
 fn window(c: &mut Criterion) {
     let mut group = c.benchmark_group("replay window");
-    let orders: [(&str, fn(u64) -> u64); 3] =
-        [("in order", |at| at), ("reordered within 8", |at| at ^ 7), ("each twice", |at| at / 2)];
-    for (name, number) in orders {
+    for (name, number) in ORDERS {
         let (mut window, mut at) = (ReplayWindow::default(), 0);
         group.bench_function(name, |b| {
             b.iter(|| {
