@@ -85,6 +85,9 @@ fn microseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
+/// Of initiator and responder, in µs: the handshake, and its bare operations.
+type Round = ([f64; 2], [f64; 2]);
+
 fn handshakes(rounds: usize) {
     println!("| profile | initiator, µs | its DH | times | responder, µs | its DH | times | both, times |");
     println!("|---|---|---|---|---|---|---|---|");
@@ -94,8 +97,8 @@ fn handshakes(rounds: usize) {
             let bare = profile.operations.map(|operations| microseconds(timed(|| bare(operations)).1));
             (took, bare)
         };
-        let rounds: Vec<_> = (0..rounds).map(|_| round()).collect();
-        let of = |value: &dyn Fn(&([f64; 2], [f64; 2])) -> f64| median(rounds.iter().map(value).collect());
+        let rounds: Vec<Round> = (0..rounds).map(|_| round()).collect();
+        let of = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value).collect());
         print!("| {} |", profile.name);
         for side in [0, 1] {
             let (took, bare) = (of(&|(took, _)| took[side]), of(&|(_, bare)| bare[side]));
