@@ -50,7 +50,8 @@
 //!
 //! 1. [`recv`](Endpoint::recv) until it gives `Ok(None)`. A message is lent in place until the next call.
 //! 2. [`send_payload`](Endpoint::send_payload), or [`write`](std::io::Write) into the endpoint and then
-//!    [`send_written`](Endpoint::send_written). This only queues; a full datagram leaves at once.
+//!    [`send_written`](Endpoint::send_written). This only queues; a full datagram leaves at once, or
+//!    with others over a socket that carries several by one call ([`UdpLike::largest_run`]).
 //! 3. [`maintain`](Endpoint::maintain). It runs the timers, sends what is queued, and returns when it wants to be called
 //!    next. Without frames of your own, wait for that moment or for the socket to be readable.
 //!
@@ -166,7 +167,7 @@
 //! | [`SendError::TooLarge`] | `None` and `Order` have their own, smaller limit. |
 //! | [`SendError::Unsent`] | Bytes were written and neither sent nor cleared. |
 //! | [`StartError::Config`] | A field is out of its range; the error names it. |
-//! | messages come late | Nothing leaves before `recv`, `maintain`, [`flush`](Endpoint::flush), the end of a set, or a full datagram. |
+//! | messages come late | Nothing leaves before `recv`, `maintain`, [`flush`](Endpoint::flush), the end of a set, or full datagrams: one, or as many as the socket carries by one call. |
 //!
 //! # Coming from `rudp`
 //!

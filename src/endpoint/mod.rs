@@ -1,10 +1,13 @@
-//! The shell around one peer's core: it owns the socket, the clock and the two datagram buffers, and carries the whole
+//! The shell around one peer's core: it owns the socket, the clock and the two buffers of datagrams, and carries the whole
 //! contract of sending, lending and leaving for plain and sealed sessions alike. It must not know keys, frames or
 //! timers; the buffer that a message is lent from is never written while the loan lasts.
 
 mod addressed;
 mod client;
 mod core;
+mod inbox;
+mod leaving;
+mod outbox;
 mod receiving;
 #[cfg(test)]
 mod sealed_tests;
@@ -13,12 +16,13 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, time::Instant};
+use std::{fmt, time::Instant};
 
 use zeroize::Zeroizing;
 
 pub(crate) use self::sending::into_io;
 pub use self::{core::Session, receiving::Message, sending::Set, start::StartError};
+use self::{inbox::Inbox, outbox::Outbox};
 use crate::{
     config::Config,
     crypto::{Invite, PublicKey, SecretKey},
@@ -29,11 +33,8 @@ use crate::{
     plain::Plain,
     sealed::{Credentials, Sealed},
     socket::UdpLike,
-    stats::{Stats, add, is_too_large},
+    stats::Stats,
 };
-
-/// Datagrams that one call sends at most, so that no call holds its caller for long; `maintain` is then due at once.
-const MAX_SENDS: usize = 1_024;
 
 /// One peer of a session over a connected socket: everything an application calls.
 ///
@@ -76,14 +77,12 @@ pub struct Endpoint<U, S = Plain> {
     socket: U,
     core: S,
     environment: Environment,
-    /// The datagram read last; messages are lent from it. One byte longer than any datagram of ours, so that a longer
-    /// one shows itself instead of arriving cut.
-    incoming: Vec<u8>,
-    /// The datagram built last.
-    outgoing: Vec<u8>,
-    /// Length of the datagram in `outgoing` that the socket would not take yet, else 0. It was sealed under a number
-    /// that must not be used again, so it is this one that has to leave.
-    kept: usize,
+    /// What was read last; messages are lent from it.
+    incoming: Inbox,
+    /// What was built last and has not left.
+    outgoing: Outbox,
+    /// The socket would not take what is in `outgoing`.
+    blocked: bool,
     /// Storage of the message lent last, to be given back at the next call.
     lent: Option<Handle>,
     /// A ready message that was looked at, but not yet yielded.
@@ -197,13 +196,14 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
             core.connection_mut().set_may_fragment();
         }
         let largest = usize::from(largest);
+        let outgoing = Outbox::new(largest, socket.largest_run());
         Ok(Self {
             socket,
             core,
             environment,
-            incoming: vec![0; largest + 1],
-            outgoing: vec![0; largest],
-            kept: 0,
+            incoming: Inbox::new(largest),
+            outgoing,
+            blocked: false,
             lent: None,
             next: None,
             unanswered: 0,
@@ -285,51 +285,6 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// The socket, for `mio` to register. Do not send or receive with it.
     pub fn socket_mut(&mut self) -> &mut U {
         &mut self.socket
-    }
-
-    /// Sends whatever the core has, oldest first, until it has nothing more or the socket takes no more.
-    fn transmit(&mut self, now: Instant) {
-        self.unanswered = 0;
-        for _ in 0..MAX_SENDS {
-            if self.kept == 0 {
-                self.kept = self.core.poll_transmit(now, &mut self.environment, &mut self.outgoing);
-            }
-            let Some(datagram) = self.outgoing.get(..self.kept).filter(|bytes| !bytes.is_empty()) else {
-                self.kept = 0;
-                self.stuck = self.core.connection().has_full_datagram();
-                return;
-            };
-            let mut sent = addressed::send(&mut self.socket, datagram, self.core.destination());
-            if let Some(error) = sent.as_ref().err().filter(|error| is_too_large(error)) {
-                // What a router says of an earlier, larger datagram comes with the next call, which then sends nothing.
-                self.stats.socket_errors.count(error);
-                sent = addressed::send(&mut self.socket, datagram, self.core.destination());
-            }
-            match sent {
-                Ok(_) => {
-                    add(&mut self.stats.datagrams_sent, 1);
-                    add(&mut self.stats.bytes_sent, datagram.len());
-                }
-                // Counted already.
-                Err(error) if is_too_large(&error) => {}
-                Err(error) => {
-                    self.stats.socket_errors.count(&error);
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
-                        return;
-                    }
-                    // Everything else counts as loss: what matters is sent again, in a datagram of its own.
-                }
-            }
-            self.kept = 0;
-        }
-    }
-
-    /// Lets partly filled datagrams leave too.
-    fn flush_and_transmit(&mut self, now: Instant) {
-        if self.core.connection().wants_flush() {
-            self.core.connection_mut().flush();
-        }
-        self.transmit(now);
     }
 
     /// Due timers run before a datagram is read. PROTOCOL.md, "Simultaneous open".

@@ -120,7 +120,13 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         self.flush_and_transmit(now);
         self.check_closed()?;
         // A blocked socket holds up everything else that is due, so only the retry counts.
-        Ok(if self.kept > 0 { Some(now + RETRY) } else { self.core.deadline() })
+        Ok(if self.incoming.has_more() {
+            Some(now)
+        } else if self.blocked {
+            Some(now + RETRY)
+        } else {
+            self.core.deadline()
+        })
     }
 
     /// The message that is to be yielded next. It stays in `next` until it was.
@@ -140,13 +146,16 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     }
 
     /// Reads datagrams until a message is ready or the socket has no more. Nothing in `incoming` is lent or ready when
-    /// this is called, so it may be overwritten.
+    /// this is called, so what was taken may be overwritten.
     fn read(&mut self) -> Result<Option<Ready>, CloseReason> {
         let now = self.environment.now();
         self.run_timers(now);
         let mut failures = 0;
-        for _ in 0..MAX_READS {
-            match self.socket.recv(&mut self.incoming) {
+        let mut reads = 0;
+        // What was read already is not left over: nobody is woken for it.
+        while reads < MAX_READS || self.incoming.has_more() {
+            reads += 1;
+            match self.next_datagram() {
                 Ok(len) => {
                     self.handle(now, len);
                     let ready = self.next_ready();
@@ -173,27 +182,40 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         Ok(None)
     }
 
-    /// Hands the first `len` bytes of `incoming` to the core.
+    /// The length of the next datagram, of those that were read or from the socket. What was sealed before and held
+    /// leaves first, as long as nothing blocks it.
+    fn next_datagram(&mut self) -> io::Result<usize> {
+        if let Some(len) = self.incoming.take_next() {
+            return Ok(len);
+        }
+        if !self.blocked && !self.outgoing.is_empty() {
+            self.send_waiting();
+        }
+        self.incoming.read(&mut self.socket)
+    }
+
+    /// Hands the datagram taken last to the core.
     fn handle(&mut self, now: Instant, len: usize) {
         add(&mut self.stats.datagrams_received, 1);
         add(&mut self.stats.bytes_received, len);
         self.unanswered += 1;
         self.stuck = false;
-        if len == 0 || len >= self.incoming.len() {
+        let Some(datagram) = self.incoming.datagram(len) else {
             self.stats.drops.count(Dropped::Length);
-        } else if let Some(datagram) = self.incoming.get_mut(..len) {
-            if let Some(from) = self.socket.source() {
-                self.core.arrived_from(from);
-            }
-            self.core.handle_datagram(now, &mut self.environment, datagram);
+            return;
+        };
+        if let Some(from) = self.socket.source() {
+            self.core.arrived_from(from);
+        }
+        self.core.handle_datagram(now, &mut self.environment, datagram);
+        if self.incoming.should_join() && self.core.connection().last_received() == Some(now) {
+            self.incoming.join(&mut self.socket);
         }
     }
 
     fn lend(&mut self, ready: &Ready) -> Message<'_> {
         let bytes = match ready.place {
-            Place::Datagram { start, len } => {
-                self.incoming.get(start..).and_then(|from| from.get(..len)).unwrap_or_default()
-            }
+            Place::Datagram { start, len } => self.incoming.part(start, len),
             Place::Stored(handle) => {
                 self.lent = Some(handle);
                 self.core.connection().stored(handle)

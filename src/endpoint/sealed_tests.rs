@@ -1,7 +1,7 @@
 //! The same shell around sealed sessions, and around a plain and a sealed one that meet.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     sync::{Arc, Mutex},
     time::Duration,
 };

@@ -1,5 +1,6 @@
 //! Sending: building in place, one-shot messages, sets. Everything here only queues; a full datagram leaves at once,
-//! the rest when `flush`, `recv`, `maintain` or the end of a set lets it.
+//! or with others by one call where the socket can, and the rest when `flush`, `recv`, `maintain` or the end of a set
+//! lets it.
 
 use std::{fmt, io, time::Instant};
 
@@ -174,9 +175,9 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         self.stats.messages_sent.count(guarantee);
         add(&mut self.stats.message_bytes_sent, len);
         // While the socket is blocked or the flight is full nothing can leave, so do not even ask for the time.
-        if self.kept == 0 && !self.stuck && self.core.connection().has_full_datagram() {
+        if !self.blocked && !self.stuck && self.core.connection().has_full_datagram() {
             let now = self.environment.now();
-            self.transmit(now);
+            self.transmit_full(now);
         }
     }
 
@@ -247,7 +248,7 @@ impl<U: UdpLike, S: Session> io::Write for Set<'_, U, S> {
         self.endpoint.append(bytes).map_err(into_io)
     }
 
-    /// Does nothing: the set leaves when it ends, and full datagrams at once.
+    /// Does nothing: the set leaves when it ends, and full datagrams before.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -8,6 +8,8 @@ mod fragments;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod many;
 mod memory;
+#[cfg(target_os = "linux")]
+mod runs;
 mod server_socket;
 mod unconnected;
 mod workers;
@@ -26,6 +28,10 @@ pub use workers::{WorkerSocket, bind_workers};
 ///
 /// Both calls return at once; `WouldBlock` means that there is nothing to read, or no room to write. A datagram
 /// arrives whole or not at all; `recv` may cut one that is longer than the buffer.
+///
+/// Only these two must be written. A socket that carries several datagrams by one call says so with
+/// [`largest_run`](Self::largest_run) and [`join_reads`](Self::join_reads); one that wraps another and passes on
+/// `join_reads` passes on [`recv_run`](Self::recv_run) too.
 pub trait UdpLike {
     /// Sends one datagram and returns its length.
     ///
@@ -70,6 +76,48 @@ pub trait UdpLike {
     fn send_toward(&mut self, datagram: &[u8], _to: SocketAddr) -> io::Result<usize> {
         self.send(datagram)
     }
+
+    /// How many datagrams one [`send_run`](Self::send_run) carries for little more than the price of one. 1, as by
+    /// default, when nothing is gained: then each is sent when it is full. More, and full datagrams wait for each other
+    /// until so many are there, or until the next call of the endpoint that is not one of `send_*`. 64 at most are used.
+    fn largest_run(&self) -> usize {
+        1
+    }
+
+    /// Sends several datagrams that lie one behind the other, all of `size` bytes but the last, which may be shorter, and
+    /// returns how many have left, from the first. At most [`largest_run`](Self::largest_run) and 65,507 bytes. By
+    /// default they are sent one by one.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), of the first of them; when others went before, their number is returned, and the error
+    /// by the next call. `Unsupported` when datagrams of this size do not leave together: the endpoint then sends the
+    /// first by itself, and when that is taken, all others too from then on.
+    fn send_run(&mut self, datagrams: &[u8], size: usize) -> io::Result<usize> {
+        let mut sent = 0;
+        for datagram in datagrams.chunks(size.max(1)) {
+            match self.send(datagram) {
+                Ok(_) => sent += 1,
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Says that many datagrams wait to be read: whether several may be given by one [`recv_run`](Self::recv_run), which
+    /// is called in place of [`recv`](Self::recv) from then on. `false` by default; then it is not asked again.
+    fn join_reads(&mut self) -> bool {
+        false
+    }
+
+    /// Receives one datagram or several that lie one behind the other, and returns the length of all and the length of
+    /// each; the last may be shorter. The buffer has room for 65,535 bytes. By default it receives one.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    fn recv_run(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+        self.recv(buffer).map(|len| (len, len))
+    }
 }
 
 /// Both kinds of sockets have these calls under the same names.
@@ -87,23 +135,50 @@ macro_rules! system_socket {
 
             fn prepare(&mut self) -> io::Result<()> {
                 fragments::forbid(self);
+                // Another endpoint may have had the socket before.
+                #[cfg(target_os = "linux")]
+                runs::join(self, false);
                 $prepare(self)
             }
 
             fn may_fragment(&self) -> bool {
                 fragments::may_occur(self)
             }
+
+            #[cfg(target_os = "linux")]
+            fn largest_run(&self) -> usize {
+                runs::largest(self)
+            }
+
+            #[cfg(target_os = "linux")]
+            fn send_run(&mut self, datagrams: &[u8], size: usize) -> io::Result<usize> {
+                runs::send(self, datagrams, size)
+            }
+
+            #[cfg(target_os = "linux")]
+            fn join_reads(&mut self) -> bool {
+                runs::join(self, true)
+            }
+
+            #[cfg(target_os = "linux")]
+            fn recv_run(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+                runs::receive(self, buffer)
+            }
         }
     };
 }
 
 system_socket! {
-    /// `prepare` sets Don't Fragment, where the system offers it (Linux, Android, Apple's).
+    /// `prepare` sets Don't Fragment, where the system offers it (Linux, Android, Apple's). On Linux several datagrams
+    /// leave by one call (`UDP_SEGMENT`) and arrive by one (`UDP_GRO`). After `join_reads` plain `recv` cuts runs: who has
+    /// the socket back from an endpoint, and reads it himself, calls `prepare` before.
     mio::net::UdpSocket, |_: &Self| Ok(())
 }
 system_socket! {
     /// `prepare` makes the socket nonblocking, and sets Don't Fragment where the system offers it (Linux, Android,
-    /// Apple's).
+    /// Apple's). On Linux several datagrams leave by one call (`UDP_SEGMENT`) and arrive by one (`UDP_GRO`). After
+    /// `join_reads` plain `recv` cuts runs: who has the socket back from an endpoint, and reads it himself, calls `prepare`
+    /// before.
     std::net::UdpSocket, |socket: &Self| socket.set_nonblocking(true)
 }
 
@@ -133,6 +208,22 @@ macro_rules! passes_on {
 
             fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
                 U::send_toward(self, datagram, to)
+            }
+
+            fn largest_run(&self) -> usize {
+                U::largest_run(self)
+            }
+
+            fn send_run(&mut self, datagrams: &[u8], size: usize) -> io::Result<usize> {
+                U::send_run(self, datagrams, size)
+            }
+
+            fn join_reads(&mut self) -> bool {
+                U::join_reads(self)
+            }
+
+            fn recv_run(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+                U::recv_run(self, buffer)
             }
         }
     };

@@ -2,11 +2,12 @@
 
 mod loopback;
 mod messages;
+mod runs;
 mod sockets;
 
 use std::{
     collections::VecDeque,
-    io::Write,
+    io::{self, Write},
     sync::{Arc, Mutex},
     time::Duration,
 };

@@ -1,6 +1,6 @@
 //! Sockets that fail, lie or never end.
 
-use super::*;
+use super::{leaving::MAX_SENDS, *};
 
 #[test]
 fn a_socket_that_cannot_be_prepared_is_an_error() {
