@@ -1,5 +1,8 @@
 //! No secret type prints its bytes, in no base. Checked for every type that holds some.
 
+#[cfg(target_pointer_width = "64")]
+use chacha20::cipher::{StreamCipherBackend, consts::U64};
+
 use super::{
     testing::{Parties, write},
     *,
@@ -147,6 +150,11 @@ fn secrets_are_neither_cloned_nor_compared() {
     );
     #[cfg(target_pointer_width = "64")]
     check!(poly1305::Poly1305);
+    #[cfg(target_pointer_width = "64")]
+    #[expect(dead_code, reason = "that it compiles is the check")]
+    fn check_stream<B: StreamCipherBackend<BlockSize = U64>>() {
+        check!(one_pass::KeyStream<'_, B>);
+    }
 }
 
 #[test]
@@ -155,4 +163,9 @@ fn secrets_are_wiped_on_drop() {
     check::<Secret<32>>();
     #[cfg(target_pointer_width = "64")]
     check::<poly1305::Poly1305>();
+    #[cfg(target_pointer_width = "64")]
+    #[expect(dead_code, reason = "that it compiles is the check")]
+    fn check_stream<B: StreamCipherBackend<BlockSize = U64>>() {
+        check::<one_pass::KeyStream<'_, B>>();
+    }
 }

@@ -13,6 +13,7 @@ use chacha20::{
     variants::Ietf,
 };
 use subtle::ConstantTimeEq;
+use zeroize::ZeroizeOnDrop;
 
 use super::{
     aead::{Key, TAG_LEN},
@@ -50,13 +51,13 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// `None` for a text that needs more blocks than the counter of 32 bits can count. RFC 8439, 2.8.
+    /// `None` for a text that needs more blocks than the counter of 32 bits can count behind block 0. RFC 8439, 2.8.
     fn of(aad: &[u8], text: &[u8]) -> Option<Self> {
         Self::checked(u64::try_from(aad.len()).ok()?, u64::try_from(text.len()).ok()?)
     }
 
     fn checked(aad: u64, text: u64) -> Option<Self> {
-        (text / BLOCK_LEN < u32::MAX.into()).then_some(Self { aad, text })
+        (text.div_ceil(BLOCK_LEN) <= u32::MAX.into()).then_some(Self { aad, text })
     }
 }
 
@@ -113,7 +114,7 @@ impl StreamCipherClosure for Open<'_> {
 }
 
 /// The key stream of one packet, as many blocks at a time as the back end makes at once. Wiped on drop.
-struct KeyStream<'b, B: StreamCipherBackend<BlockSize = U64>> {
+pub(super) struct KeyStream<'b, B: StreamCipherBackend<BlockSize = U64>> {
     backend: &'b mut B,
     blocks: ParBlocks<B>,
 }
@@ -164,6 +165,8 @@ impl<B: StreamCipherBackend<BlockSize = U64>> Drop for KeyStream<'_, B> {
     }
 }
 
+impl<B: StreamCipherBackend<BlockSize = U64>> ZeroizeOnDrop for KeyStream<'_, B> {}
+
 /// Adds the key stream, which is at least as long, in pieces of fixed sizes: for short texts a loop over bytes costs as
 /// much as the authenticator.
 #[inline(always)]
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn a_text_that_the_counter_cannot_count_is_refused() {
         // RFC 8439, 2.8: 2^32 - 1 blocks behind the one for the authenticator's key.
-        let longest = 64 * u64::from(u32::MAX) - 1;
+        let longest = 64 * u64::from(u32::MAX);
         assert!(Lengths::checked(0, longest).is_some());
         assert!(Lengths::checked(0, longest + 1).is_none());
     }

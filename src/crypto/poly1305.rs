@@ -10,7 +10,8 @@ const BLOCK_LEN: usize = 16;
 /// The bits of `r` that count, as two words. RFC 8439, 2.5.1.
 const CLAMP: [u64; 2] = [0x0fff_fffc_0fff_ffff, 0x0fff_fffc_0fff_fffc];
 
-/// The authenticator of one message. Its key must be of this message alone. Wiped on drop.
+/// The authenticator of one message. Its key must be of this message alone. Its fields are wiped on drop; copies of them
+/// that the compiler makes, in registers or on the stack, are not (SECURITY.md).
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Poly1305 {
     r: [u64; 2],

@@ -175,18 +175,18 @@ impl RecvBatch {
         let Incoming { slot, len, from } = *self.arrivals.get(self.taken)?;
         self.taken += 1;
         let start = slot * self.slot_len;
-        let datagram = self.bytes.get_mut(start..start + len)?;
+        let datagram = self.bytes.get_mut(start..start + len).unwrap_or_default();
         Some(Arrival { from, datagram, too_long: len == self.slot_len })
     }
 
-    /// Shows up to `most` datagrams that were not taken, in their order, and whether each is too long.
+    /// Shows up to `most` datagrams that were not taken, in their order, and whether each is too long. None is left out, so
+    /// that the caller's notes stand beside what `take_next` gives: one without bytes is shown as an empty one.
     pub(crate) fn look_ahead(&mut self, most: usize, mut look: impl FnMut(Arrival<'_>)) {
         let Self { bytes, slot_len, arrivals, taken, .. } = self;
         for &Incoming { slot, len, from } in arrivals.iter().skip(*taken).take(most) {
             let start = slot * *slot_len;
-            if let Some(datagram) = bytes.get_mut(start..start + len) {
-                look(Arrival { from, datagram, too_long: len == *slot_len });
-            }
+            let datagram = bytes.get_mut(start..start + len).unwrap_or_default();
+            look(Arrival { from, datagram, too_long: len == *slot_len });
         }
     }
 
@@ -305,5 +305,31 @@ impl Filled<'_> {
             self.arrivals.push(Incoming { slot: *self.filled, len, from });
         }
         *self.filled += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arrival_without_bytes_moves_no_other_out_of_its_place() {
+        let mut batch = RecvBatch::new(9);
+        let from = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        for port in 0..5 {
+            batch.room().unwrap().fill(7);
+            assert!(batch.push(usize::from(port) + 3, from(port)));
+        }
+        // What no socket of ours does: it says more than a slot holds.
+        batch.arrivals[2].slot = SLOTS;
+        let mut shown = Vec::new();
+        batch.look_ahead(4, |arrival| shown.push((arrival.from, arrival.datagram.len())));
+        let expected = [(0, 3), (1, 4), (2, 0), (3, 6)].map(|(port, len)| (from(port), len));
+        assert_eq!(shown, expected);
+        for each in expected {
+            let taken = batch.take_next().unwrap();
+            assert_eq!((taken.from, taken.datagram.len()), each);
+        }
+        assert_eq!(batch.len(), 1);
     }
 }

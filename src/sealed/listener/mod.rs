@@ -17,6 +17,8 @@ mod timers;
 mod transmit;
 
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod strangers;
 
 use std::{

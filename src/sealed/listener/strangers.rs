@@ -15,33 +15,33 @@ use crate::{
     },
 };
 
-struct Player {
-    end: Sealed,
-    at: SocketAddr,
+pub(super) struct Player {
+    pub(super) end: Sealed,
+    pub(super) at: SocketAddr,
     /// Everything that it sent.
-    sent: Vec<Vec<u8>>,
+    pub(super) sent: Vec<Vec<u8>>,
     /// Longest datagram that it hears: who hears COOKIE and no RESP never finishes.
-    hears: usize,
+    pub(super) hears: usize,
 }
 
-struct Rig {
-    now: Instant,
-    listener: Listener,
-    chance: Chance,
-    players: Vec<Player>,
-    events: Vec<(PeerId, Event)>,
+pub(super) struct Rig {
+    pub(super) now: Instant,
+    pub(super) listener: Listener,
+    pub(super) chance: Chance,
+    pub(super) players: Vec<Player>,
+    pub(super) events: Vec<(PeerId, Event)>,
     /// What the listener holds in the heap.
     heap: i64,
 }
 
 /// An address in the network of this number.
-fn of_net(net: u16, host: u8) -> SocketAddr {
+pub(super) fn of_net(net: u16, host: u8) -> SocketAddr {
     let [high, low] = net.to_be_bytes();
     SocketAddr::from(([100, high, low, host], 1_000))
 }
 
 /// A listener for clients without keys.
-fn anonymous(config: ServerConfig) -> Rig {
+pub(super) fn anonymous(config: ServerConfig) -> Rig {
     Rig::new(Credentials::server(&key(11)), config)
 }
 
@@ -57,7 +57,11 @@ impl Rig {
     }
 
     fn dial(&mut self, credentials: Credentials, at: SocketAddr) -> usize {
-        let mut end = Sealed::new(credentials, Config::default(), self.now).unwrap();
+        self.dial_with(Config::default(), credentials, at)
+    }
+
+    pub(super) fn dial_with(&mut self, config: Config, credentials: Credentials, at: SocketAddr) -> usize {
+        let mut end = Sealed::new(credentials, config, self.now).unwrap();
         end.connect(self.now, &mut self.chance).unwrap();
         self.players.push(Player { end, at, sent: Vec::new(), hears: usize::MAX });
         self.players.len() - 1
@@ -75,7 +79,7 @@ impl Rig {
     }
 
     /// The listener says what it has to say.
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         let Self { now, listener, chance, heap, players, events, .. } = self;
         let (mut out, mut sent) = ([0; 1_500], None);
         listener.peers.flush_all();
@@ -91,7 +95,7 @@ impl Rig {
     }
 
     /// What this player has to send now.
-    fn takes(&mut self, index: usize) -> Vec<Vec<u8>> {
+    pub(super) fn takes(&mut self, index: usize) -> Vec<Vec<u8>> {
         let player = &mut self.players[index];
         if player.end.deadline().is_some_and(|at| at <= self.now) {
             player.end.handle_timeout(self.now, &mut self.chance);
