@@ -1,7 +1,7 @@
 //! What a sealed endpoint offers beyond a plain one because its peer may be a server: a ticket to show, and a network
 //! that may change without the server losing sight of us. PROTOCOL.md, "Moving" and "Joining".
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::Endpoint;
 use crate::{
@@ -87,6 +87,7 @@ impl<U: UdpLike> Endpoint<U, Sealed> {
         self.outgoing.set_run(self.socket.largest_run());
         self.incoming.other_socket();
         self.blocked = false;
+        self.unread = Some(Duration::ZERO);
         self.stuck = false;
         self.core.moved(now, &mut self.environment, self.socket.may_fragment());
         self.transmit(now);

@@ -16,7 +16,10 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use zeroize::Zeroizing;
 
@@ -87,6 +90,9 @@ pub struct Endpoint<U, S = Plain> {
     lent: Option<Handle>,
     /// A ready message that was looked at, but not yet yielded.
     next: Option<Ready>,
+    /// The last call that read stopped before the socket was empty: when to go on. A socket that tells of news once will not
+    /// tell again.
+    unread: Option<Duration>,
     /// Datagrams read since anything was sent.
     unanswered: usize,
     /// More is queued than may leave before the peer is heard again, so `send_*` need not ask.
@@ -204,6 +210,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
             incoming: Inbox::new(largest),
             outgoing,
             blocked: false,
+            unread: None,
             lent: None,
             next: None,
             unanswered: 0,

@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// Datagrams that one `recv` reads at most, so that a flood cannot hold the caller.
-const MAX_READS: usize = 1_024;
+pub(super) const MAX_READS: usize = 1_024;
 /// Failures of the socket after which one `recv` stops reading.
-const MAX_FAILURES: usize = 16;
+pub(super) const MAX_FAILURES: usize = 16;
 /// Datagrams read in a row before acknowledgements and replies leave, however many more are waiting.
 const READS_PER_TURN: usize = 16;
 /// How soon `maintain` wants to be called again when the socket would not take a datagram.
-const RETRY: Duration = Duration::from_millis(1);
+pub(super) const RETRY: Duration = Duration::from_millis(1);
 
 /// A received message, lent until the next call on the endpoint. Derefs to its bytes.
 #[derive(Clone, Copy)]
@@ -125,7 +125,8 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         } else if self.blocked {
             Some(now + RETRY)
         } else {
-            self.core.deadline()
+            let unread = self.unread.map(|wait| now + wait);
+            [unread, self.core.deadline()].into_iter().flatten().min()
         })
     }
 
@@ -152,6 +153,8 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         self.run_timers(now);
         let mut failures = 0;
         let mut reads = 0;
+        self.unread = None;
+        let mut unread = Some(Duration::ZERO);
         // What was read already is not left over: nobody is woken for it.
         while reads < MAX_READS || self.incoming.has_more() {
             reads += 1;
@@ -167,16 +170,22 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
                         return Ok(ready);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    unread = None;
+                    break;
+                }
                 Err(error) => {
                     self.stats.socket_errors.count(&error);
                     failures += 1;
                     if failures >= MAX_FAILURES {
+                        // A socket that gives nothing but errors would have us ask for ever.
+                        unread = Some(RETRY);
                         break;
                     }
                 }
             }
         }
+        self.unread = unread;
         self.flush_and_transmit(now);
         self.check_closed()?;
         Ok(None)

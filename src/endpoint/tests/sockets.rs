@@ -1,6 +1,10 @@
 //! Sockets that fail, lie or never end.
 
-use super::{leaving::MAX_SENDS, *};
+use super::{
+    leaving::MAX_SENDS,
+    receiving::{MAX_FAILURES, MAX_READS, RETRY},
+    *,
+};
 
 #[test]
 fn a_socket_that_cannot_be_prepared_is_an_error() {
@@ -170,4 +174,22 @@ fn acknowledgements_leave_although_the_socket_is_never_empty() {
     }
     assert!(heard >= 190);
     assert!(!pair.script(0).sent.is_empty());
+}
+
+#[test]
+fn who_is_woken_once_is_told_that_there_is_more_to_read() {
+    let mut pair = Pair::connected();
+    let wants = |pair: &mut Pair| pair.peers[0].maintain().unwrap().map(|at| at - *pair.now.lock().unwrap());
+    // More than one call reads, none of it of use.
+    pair.script(0).inject.push_back((vec![1; 100], MAX_READS + 100));
+    assert!(pair.peers[0].recv().unwrap().is_none());
+    assert_eq!(wants(&mut pair), Some(Duration::ZERO), "the socket is not empty");
+    assert!(pair.peers[0].recv().unwrap().is_none());
+    assert!(wants(&mut pair).is_none_or(|wait| wait > RETRY), "now it is");
+    // Nor is it known to be after failures; but nobody is to ask for ever.
+    pair.script(0).recv.extend((0..MAX_FAILURES).map(|_| io::Error::from(io::ErrorKind::NetworkDown)));
+    assert!(pair.peers[0].recv().unwrap().is_none());
+    assert_eq!(wants(&mut pair), Some(RETRY));
+    assert!(pair.peers[0].recv().unwrap().is_none());
+    assert!(wants(&mut pair).is_none_or(|wait| wait > RETRY));
 }
