@@ -5,6 +5,12 @@
 
 use super::{MAX_NUMBER, Malformed, NoRoom};
 
+/// Whether padding is what it must be. All of it is looked at, many bytes at a time: a look at each costs more than the rest
+/// of an INIT's reading.
+pub(super) fn is_zero(padding: &[u8]) -> bool {
+    padding.iter().fold(0, |all, byte| all | byte) == 0
+}
+
 /// Reads from the front of a byte slice.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {

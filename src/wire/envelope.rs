@@ -3,7 +3,7 @@
 
 use super::{
     Malformed, NoRoom,
-    codec::{Reader, Writer},
+    codec::{Reader, Writer, is_zero},
     hello::WIRE_VERSION,
 };
 
@@ -91,7 +91,7 @@ impl<'a> Body<'a> {
         let reference = reader.array()?;
         let len = reader.u16()?;
         let body = Self { kind, cookie, reference, noise: reader.bytes(len.into())? };
-        let padded = reader.rest().iter().all(|&byte| byte == 0);
+        let padded = is_zero(reader.rest());
         if padded && body.is_valid() { Ok(body) } else { Err(Malformed) }
     }
 }

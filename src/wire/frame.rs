@@ -4,7 +4,7 @@
 use super::{
     Malformed, NoRoom,
     ack::{self, AckFrame},
-    codec::{Reader, Writer},
+    codec::{Reader, Writer, is_zero},
     message::{self, Context, MessageFrame},
     parity::{self, ParityFrame},
 };
@@ -202,7 +202,7 @@ fn decode_control<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<Frame<'a>, Ma
     Ok(match kind {
         kind::PADDING => {
             let rest = reader.take_rest();
-            if rest.iter().any(|&byte| byte != 0) {
+            if !is_zero(rest) {
                 return Err(Malformed);
             }
             Frame::Padding { len: rest.len() + 1 }

@@ -2,16 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use crate::delivery::rest::Nanos;
+/// A duration to the microsecond, of 71 minutes at most.
+#[derive(Clone, Copy, Debug)]
+struct Micros(u32);
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(Micros(micros): Micros) -> Self {
+        Self::from_micros(micros.into())
+    }
+}
 
 /// The window, its rounds of growth, and the delays of the path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fresh {
     window: u32,
     grown_rounds: u32,
-    delays: [Nanos; 3],
-    /// The least round trip, and the end of the span that it is from.
-    base: Option<(Nanos, Instant)>,
+    delays: [Micros; 3],
+    /// The least round trip, and the end of the span that it is from; nothing without the end.
+    least: Micros,
+    ends: Option<Instant>,
 }
 
 impl Fresh {
@@ -22,8 +37,8 @@ impl Fresh {
         base: Option<(Duration, Instant)>,
     ) -> Option<Self> {
         let window = u32::try_from(window).ok()?;
-        let base = base.map(|(least, ends)| (least.into(), ends));
-        Some(Self { window, grown_rounds, delays: delays.map(Nanos::from), base })
+        let (least, ends) = (base.map_or(Micros(0), |(least, _)| least.into()), base.map(|(_, ends)| ends));
+        Some(Self { window, grown_rounds, delays: delays.map(Micros::from), least, ends })
     }
 
     pub(super) fn window(&self) -> (usize, u32) {
@@ -35,6 +50,6 @@ impl Fresh {
     }
 
     pub(super) fn base(&self) -> Option<(Duration, Instant)> {
-        self.base.map(|(least, ends)| (least.into(), ends))
+        self.ends.map(|ends| (self.least.into(), ends))
     }
 }
