@@ -1,6 +1,5 @@
 //! What repair costs and how soon it is done: reliable ordered messages of 100 bytes at 60 Hz over bad networks, both
-//! directions of 25 ms with 5 ms of jitter. `cargo test --release --test repair table -- --nocapture --ignored` prints the
-//! table; `SEEDS=10` averages over so many seeds.
+//! directions of 25 ms with 5 ms of jitter. `cargo bench --bench networks` prints a table.
 
 #[path = "common/flow.rs"]
 mod flow;
@@ -203,35 +202,5 @@ fn adaptive_redundancy_costs_nothing_without_loss_and_follows_it() {
         let outcome = play_at(loss);
         assert!(outcome.percentile(0.99) <= p99, "loss {loss}: {} ms", outcome.percentile(0.99));
         assert!(outcome.wire_per_payload <= wire, "loss {loss}: {}", outcome.wire_per_payload);
-    }
-}
-
-#[test]
-#[ignore = "a table to read, asserts nothing: SEEDS=4 cargo test --release --test repair table -- --nocapture --ignored"]
-fn table() {
-    let seeds: u32 = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    let average = |name: &str, flow: &dyn Fn(u64) -> Flow| {
-        let (mut sums, mut worst) = ([0.0; 5], 0.0_f64);
-        for seed in 1..=seeds {
-            let flow = flow(seed.into());
-            let outcome = play(&flow);
-            let (p99, p999) = (outcome.percentile(0.99), outcome.percentile(0.999));
-            let row = [p99, p999, floor(&flow), outcome.wire_per_payload, spurious(&outcome) * 100.0];
-            worst = worst.max(p99);
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / f64::from(seeds));
-        }
-        let [p99, p999, floor, wire, spurious] = sums;
-        println!(
-            "{name:<28} p99 {p99:6.1}, worst seed {worst:6.1} (floor {floor:6.1})  p99.9 {p999:6.1}  wire {wire:.2}  spurious {spurious:.2} %"
-        );
-    };
-    for loss in [0.0, 0.02, 0.05, 0.1, 0.2] {
-        average(&format!("loss {loss}"), &|seed| Flow::new(seed, loss));
-    }
-    for (loss, ticks) in [(0.05, 3.0), (0.1, 3.0), (0.05, 8.0), (0.1, 8.0)] {
-        for in_bursts in [1.0, 0.7] {
-            let name = format!("bursts {loss} of {ticks}, {in_bursts}");
-            average(&name, &|seed| Flow::bursts(seed, loss, ticks, in_bursts));
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! The incoming path, top to bottom. Before line 6 nothing changes but drop counters and the budgets of strangers.
-//! PROTOCOL.md, "Receiving" and "Server".
+//! The incoming path, top to bottom. Before line 6 nothing changes but drop counters, the budgets of strangers and, once the
+//! tag has verified, the replay window and the peer's share. PROTOCOL.md, "Receiving" and "Server".
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -18,10 +18,10 @@ use crate::{
 /// What is known of a datagram before its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ahead {
-    /// It came under an id of this peer. If its keys opened it: the packet's number, and whether none that opened was
+    /// It came under an id of this peer. If its keys opened it: the packet's number, and whether none that opened before was
     /// higher.
     Tried { id: PeerId, cid: Cid, opened: Result<(u64, bool), Dropped> },
-    /// It is nothing of ours.
+    /// Nobody's keys need to be tried, or may be: it is dropped.
     Refused(Dropped),
     /// No session has its id.
     Strange,
@@ -127,7 +127,7 @@ impl Listener {
         Ahead::Tried { id, cid, opened }
     }
 
-    /// What a session's own packets, and those that only pretend to be, have it do beside what stands in them.
+    /// What is due before the frames of a packet that opened count, and what follows from one that did not.
     fn heed_opened(
         &mut self,
         now: Instant,
