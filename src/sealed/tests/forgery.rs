@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{ALL, World, ms};
+use super::{ALL, World, credentials, ms, start};
+use crate::{config::Config, sealed::budget::Bucket};
 
 /// A world in which both sides are in mid-handshake, with one datagram on its way: `(receiver, datagram)`.
 fn stages(profile: &str) -> Vec<(&'static str, World, usize, Vec<u8>)> {
@@ -242,4 +243,38 @@ fn a_cookie_is_given_back_at_once_and_only_so_often() {
         }
     }
     assert_eq!(world.peers[0].deadline(), deadline, "cookies leave the timers alone");
+}
+
+#[test]
+fn strangers_cost_no_more_than_their_budget() {
+    let now = start();
+    let mut bucket = Bucket::new(4, now);
+    assert!(bucket.take(now, 5), "one handshake always fits");
+    assert!(!bucket.take(now, 1));
+    assert!(!bucket.take(now + ms(249), 1));
+    assert!(bucket.take(now + ms(501), 2));
+    assert!(!bucket.take(now + ms(501), 1));
+
+    // A flood of different INITs to an endpoint without live session: bounded entries, bounded answers.
+    let config = Config { handshake_dh_per_second: 20, half_open: 4, ..Config::default() };
+    let mut world = World::new(1, vec![(credentials("client", 1), config)]);
+    world.to = vec![None];
+    let mut floods = World::pair("client", 9);
+    floods.to = vec![None; 2];
+    for _ in 0..200 {
+        floods.restart(0, credentials("client", 0), Config::default());
+        floods.connect(0);
+    }
+    let inits: Vec<_> = floods.sent.iter().map(|(_, _, init)| init.clone()).collect();
+    for init in &inits {
+        world.deliver(0, init);
+        world.now += ms(1);
+    }
+    assert!(world.sent.len() <= 4, "{} answers", world.sent.len());
+    assert_eq!(world.peers[0].half_open.iter().count(), 4);
+    // An entry had its second before a newcomer took its place; a flood does not stop somebody with patience.
+    world.now += ms(990);
+    world.deliver(0, &inits[150]);
+    assert_eq!(world.peers[0].half_open.iter().count(), 4);
+    assert!(world.sent.len() == 5);
 }

@@ -313,6 +313,11 @@ impl World {
     pub(super) fn said(&self, peer: usize, n: usize) -> Vec<u8> {
         self.sent.iter().filter(|(_, from, _)| *from == peer).nth(n).unwrap().2.clone()
     }
+
+    /// The last datagram that `peer` sent.
+    pub(super) fn last_said(&self, peer: usize) -> Vec<u8> {
+        self.sent.iter().rev().find(|(_, from, _)| *from == peer).unwrap().2.clone()
+    }
 }
 
 impl Sealed {
