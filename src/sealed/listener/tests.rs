@@ -51,21 +51,13 @@ fn tries_to_confirm_handshakes_count_among_the_envelopes() {
     let (mut rng, now) = (Chance(1), start());
     let mut config = ServerConfig::default();
     config.flood.envelopes_per_second = 1_000;
-    let mut listener = Listener::new(credentials("client_auth", 1), config, None, now, &mut rng).unwrap();
-    let mut client = Sealed::new(credentials("client_auth", 0), Config::default(), now).unwrap();
-    client.connect(now, &mut rng).unwrap();
-    let (from, mut room) = (([192, 0, 2, 1], 1).into(), vec![0; 1_500]);
-    let len = client.poll_transmit(now, &mut rng, &mut room);
-    assert_eq!(listener.handle_datagram(now, &mut rng, from, &mut room[..len]), Ok(None));
-    let (len, _) = listener.poll_transmit(now, &mut rng, &mut room).unwrap();
-    client.handle_datagram(now, &mut rng, &mut room[..len]);
-    let len = client.poll_transmit(now, &mut rng, &mut room);
-    let confirm = room[..len].to_vec();
+    let (mut listener, confirm) = answered(now, &mut rng, config);
+    let from = ([192, 0, 2, 1], 1).into();
     // INIT was the first of a thousand; strangers take all but two, and two forgeries under its id those.
     assert!((0..997).all(|_| listener.gate.take_envelope(now)));
     for _ in 0..2 {
         let mut forged = confirm.clone();
-        forged[len - 1] ^= 1;
+        *forged.last_mut().unwrap() ^= 1;
         assert!(listener.handle_datagram(now, &mut rng, from, &mut forged).is_err());
     }
     let later = now + Duration::from_secs(1);
@@ -78,10 +70,7 @@ fn tries_to_confirm_handshakes_count_among_the_envelopes() {
 #[test]
 fn the_keys_of_a_session_go_with_its_end_and_what_it_brought_is_still_yielded() {
     let (mut rng, now) = (Chance(1), start());
-    let mut listener =
-        Listener::new(credentials("client_auth", 1), ServerConfig::default(), None, now, &mut rng).unwrap();
-    let mut client = Sealed::new(credentials("client_auth", 0), Config::default(), now).unwrap();
-    client.connect(now, &mut rng).unwrap();
+    let (mut listener, mut client) = strangers(now, &mut rng, ServerConfig::default());
     exchange(now, &mut rng, &mut listener, &mut client);
     let Some((id, Event::Join { .. })) = listener.peers.poll_event() else { panic!("nobody asks") };
     assert!(listener.accept(now, &mut rng, id));
@@ -101,16 +90,33 @@ fn the_keys_of_a_session_go_with_its_end_and_what_it_brought_is_still_yielded() 
     assert!(listener.peers.get(id).is_none());
 }
 
+/// A server and its client before either begins.
+fn strangers(now: Instant, rng: &mut Chance, config: ServerConfig) -> (Listener, Sealed) {
+    let dials = credentials("client_auth", 0).with_route(&config.route).unwrap();
+    let listener = Listener::new(credentials("client_auth", 1), config, None, now, rng).unwrap();
+    let mut client = Sealed::new(dials, Config::default(), now).unwrap();
+    client.connect(now, rng).unwrap();
+    (listener, client)
+}
+
+/// A server that answered, and the CONFIRM that it has not seen yet.
+fn answered(now: Instant, rng: &mut Chance, config: ServerConfig) -> (Listener, Vec<u8>) {
+    let (mut listener, mut client) = strangers(now, rng, config);
+    let (from, mut init) = (([192, 0, 2, 1], 1).into(), said(now, rng, &mut client));
+    assert_eq!(listener.handle_datagram(now, rng, from, &mut init), Ok(None));
+    let mut room = vec![0; 1_500];
+    let (len, _) = listener.poll_transmit(now, rng, &mut room).unwrap();
+    client.handle_datagram(now, rng, &mut room[..len]);
+    (listener, said(now, rng, &mut client))
+}
+
 /// A server that was joined, its peer, and the client.
 fn joined(now: Instant, rng: &mut Chance) -> (Listener, PeerId, Sealed) {
     joined_with(now, rng, ServerConfig::default())
 }
 
 fn joined_with(now: Instant, rng: &mut Chance, config: ServerConfig) -> (Listener, PeerId, Sealed) {
-    let dials = credentials("client_auth", 0).with_route(&config.route).unwrap();
-    let mut listener = Listener::new(credentials("client_auth", 1), config, None, now, rng).unwrap();
-    let mut client = Sealed::new(dials, Config::default(), now).unwrap();
-    client.connect(now, rng).unwrap();
+    let (mut listener, mut client) = strangers(now, rng, config);
     exchange(now, rng, &mut listener, &mut client);
     let (id, _) = listener.peers.poll_event().unwrap();
     assert!(listener.accept(now, rng, id));
@@ -177,16 +183,7 @@ fn of_what_came_together_nothing_is_yielded_behind_the_end_of_its_session() {
 #[test]
 fn a_session_that_begins_by_one_of_them_takes_the_others_that_came_with_it() {
     let (mut rng, now) = (Chance(3), start());
-    let config = ServerConfig::default();
-    let mut listener = Listener::new(credentials("client_auth", 1), config, None, now, &mut rng).unwrap();
-    let mut client = Sealed::new(credentials("client_auth", 0), Config::default(), now).unwrap();
-    client.connect(now, &mut rng).unwrap();
-    let (from, mut init) = (([192, 0, 2, 1], 1).into(), said(now, &mut rng, &mut client));
-    assert_eq!(listener.handle_datagram(now, &mut rng, from, &mut init), Ok(None));
-    let mut room = vec![0; 1_500];
-    let (len, _) = listener.poll_transmit(now, &mut rng, &mut room).unwrap();
-    client.handle_datagram(now, &mut rng, &mut room[..len]);
-    let confirm = said(now, &mut rng, &mut client);
+    let (mut listener, confirm) = answered(now, &mut rng, ServerConfig::default());
     let taken = take_row((now, &mut rng), &mut listener, &mut [confirm.clone(), confirm]);
     assert_eq!(taken, [Ok(None), Err(Dropped::Duplicate)]);
     assert_eq!(listener.peers.asking(), 1);
@@ -321,16 +318,8 @@ fn what_has_another_route_or_another_length_than_ours_is_not_tried() {
 fn a_handshake_whose_time_is_over_is_not_confirmed_although_no_timer_ran() {
     for (late, asks) in [(Duration::from_millis(1), 1), (Duration::ZERO, 0)] {
         let (mut rng, mut now) = (Chance(9), start());
-        let config = ServerConfig::default();
-        let mut listener = Listener::new(credentials("client_auth", 1), config, None, now, &mut rng).unwrap();
-        let mut client = Sealed::new(credentials("client_auth", 0), Config::default(), now).unwrap();
-        client.connect(now, &mut rng).unwrap();
-        let (from, mut init) = (([192, 0, 2, 1], 1).into(), said(now, &mut rng, &mut client));
-        assert_eq!(listener.handle_datagram(now, &mut rng, from, &mut init), Ok(None));
-        let mut room = vec![0; 1_500];
-        let (len, _) = listener.poll_transmit(now, &mut rng, &mut room).unwrap();
-        client.handle_datagram(now, &mut rng, &mut room[..len]);
-        let confirm = said(now, &mut rng, &mut client);
+        let (mut listener, confirm) = answered(now, &mut rng, ServerConfig::default());
+        let from = ([192, 0, 2, 1], 1).into();
         let ends = now + ENTRY_LIFE;
         // Awake all the while: somebody's garbage comes, of which nothing is left.
         while now + TICK < ends {
