@@ -262,17 +262,13 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::Environment;
 
     const MS: Duration = Duration::from_millis(1);
 
-    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
-
     /// Which of the packets, 10 ms apart, are acknowledged at the end of their batch.
     fn acknowledged(numbers: &[u64]) -> Vec<u64> {
-        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let (mut acks, mut now, mut room) = (Acks::default(), Environment::os().now(), [0; 1_200]);
         let mut at_once = Vec::new();
         for &number in numbers {
             let arrived = Arrived { number, call: Call::Soon, new: true, bytes: 100 };
@@ -296,7 +292,7 @@ mod tests {
     #[test]
     fn a_message_that_came_twice_calls_for_less_haste_than_a_gap() {
         let hasty_for = |gap: bool| {
-            let (mut acks, start, mut room) = (Acks::default(), origin(), [0; 1_200]);
+            let (mut acks, start, mut room) = (Acks::default(), Environment::os().now(), [0; 1_200]);
             let arrived = |number| Arrived { number, call: Call::Soon, new: true, bytes: 100 };
             acks.on_packet(start, &arrived(0), 25 * MS);
             let second = if gap { 2 } else { 1 };
@@ -315,7 +311,7 @@ mod tests {
 
     #[test]
     fn pieces_with_parities_are_acknowledged_several_at_a_time_however_they_overtake_each_other() {
-        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let (mut acks, mut now, mut room) = (Acks::default(), Environment::os().now(), [0; 1_200]);
         let mut at_once = Vec::new();
         for number in [0, 2, 1, 4, 5, 3, 7, 8] {
             let arrived = Arrived { number, call: Call::Gathered, new: true, bytes: 800 };
@@ -335,7 +331,7 @@ mod tests {
 
     /// Which of so many leisurely packets of so many bytes, 10 ms apart, are acknowledged at the end of their batch.
     fn leisurely(numbers: impl IntoIterator<Item = u64>, bytes: usize) -> Vec<u64> {
-        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let (mut acks, mut now, mut room) = (Acks::default(), Environment::os().now(), [0; 1_200]);
         let mut acknowledged = Vec::new();
         for number in numbers {
             let arrived = Arrived { number, call: Call::Later, new: true, bytes };
@@ -363,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_nobody_repeats_waits_twelve_times_as_long_and_not_in_company_of_what_may_not() {
-        let (mut acks, now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let (mut acks, now, mut room) = (Acks::default(), Environment::os().now(), [0; 1_200]);
         let packet = |number, call| Arrived { number, call, new: true, bytes: 20 };
         acks.on_packet(now, &packet(0, Call::Later), 25 * MS);
         acks.write(now, &mut Writer::new(&mut room)).unwrap();
@@ -377,7 +373,7 @@ mod tests {
 
     #[test]
     fn every_four_seconds_an_acknowledgement_is_not_held_back() {
-        let (mut acks, mut now, mut room) = (Acks::default(), origin(), [0; 1_200]);
+        let (mut acks, mut now, mut room) = (Acks::default(), Environment::os().now(), [0; 1_200]);
         let mut unheld = 0;
         for number in 0..400 {
             acks.on_packet(now, &Arrived { number, call: Call::Later, new: true, bytes: 20 }, 25 * MS);

@@ -170,13 +170,9 @@ fn exceed(measure: &mut Duration, seen: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::Environment;
 
     const MS: Duration = Duration::from_millis(1);
-
-    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     fn rtt() -> Rtt {
         let mut rtt = Rtt::new(100 * MS);
@@ -188,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_allowance_starts_small_and_exceeds_what_was_seen() {
-        let (mut path, rtt, now) = (Path::default(), rtt(), origin());
+        let (mut path, rtt, now) = (Path::default(), rtt(), Environment::os().now());
         assert_eq!(path.allowance(&rtt), 6 * MS);
         path.overtaken(now, (now - 70 * MS, now - 50 * MS), false, &rtt);
         assert_eq!(path.allowance(&rtt), (22 * MS).mul_f64(1.25));
@@ -198,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_fades() {
-        let (mut path, rtt, mut now) = (Path::default(), rtt(), origin());
+        let (mut path, rtt, mut now) = (Path::default(), rtt(), Environment::os().now());
         path.overtaken(now, (now - 90 * MS, now - 50 * MS), false, &rtt);
         assert!(path.slowness(&rtt) > 30 * MS);
         for _ in 0..120 {
@@ -220,7 +216,7 @@ mod tests {
 
     #[test]
     fn where_packets_are_lost_a_late_acknowledgement_says_little() {
-        let (mut path, rtt, now) = (Path::default(), rtt(), origin());
+        let (mut path, rtt, now) = (Path::default(), rtt(), Environment::os().now());
         (0..20).for_each(|_| path.lost());
         path.overtaken(now, (now - 90 * MS, now - 80 * MS), false, &rtt);
         assert_eq!(path.allowance(&rtt), (16 * MS).mul_f64(1.25));

@@ -91,18 +91,14 @@ impl Period {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::Environment;
 
     const MS: Duration = Duration::from_millis(1);
-
-    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
-    fn origin() -> Instant {
-        Instant::now()
-    }
 
     #[test]
     fn the_least_round_trip_is_forgotten_after_forty_seconds_however_seldom_one_is_measured() {
         for every in [1, 4, 5, 13, 15, 39, 60, 600_u32] {
-            let (mut base, start) = (Base::default(), origin());
+            let (mut base, start) = (Base::default(), Environment::os().now());
             base.note(start, 20 * MS);
             for after in (every..).step_by(every as usize) {
                 base.note(start + 1_000 * MS * after, 200 * MS);
@@ -119,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_the_least_and_its_age() {
-        let (mut base, start) = (Base::default(), origin());
+        let (mut base, start) = (Base::default(), Environment::os().now());
         assert_eq!(base.least(), None);
         for (second, sample) in [(0, 30), (6, 20), (12, 25)] {
             base.note(start + 1_000 * MS * second, sample * MS);

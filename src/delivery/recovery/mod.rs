@@ -400,13 +400,13 @@ impl SentPackets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::Environment;
 
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
     fn a_peer_cannot_talk_the_rates_round_trip_below_the_least_one_either() {
-        let (mut now, mut sent) = (Instant::now(), SentPackets::new(&Config::default(), 0));
+        let (mut now, mut sent) = (Environment::os().now(), SentPackets::new(&Config::default(), 0));
         for (number, claimed) in [(0, 0), (1, 25), (2, 40), (3, 1_000)] {
             sent.on_sent(now, 100, (0, 0), Call::Soon);
             now += 40 * MS;

@@ -7,7 +7,7 @@ mod lending;
 mod yielding;
 
 use super::{fragments::PARTIAL_LIFE, *};
-use crate::delivery::Guarantee;
+use crate::{delivery::Guarantee, os::Environment};
 
 pub(super) fn limits() -> RecvLimits {
     RecvLimits {
@@ -38,9 +38,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(limits: RecvLimits) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
-        let now = Instant::now();
-        Self { queue: RecvQueue::new(limits), now, log: Vec::new(), lazy: false }
+        Self { queue: RecvQueue::new(limits), now: Environment::os().now(), log: Vec::new(), lazy: false }
     }
 
     pub(super) fn wait(&mut self, ms: u64) {
