@@ -17,6 +17,11 @@ use super::{
 type Seal = fn(&Secret<32>, &[u8; 12], &[u8], &mut [u8]) -> Option<[u8; 16]>;
 type Open = fn(&Secret<32>, &[u8; 12], &[u8], &mut [u8], &[u8; 16]) -> bool;
 
+/// The plaintext of the examples of RFC 8439 and of the draft of XChaCha20.
+const EXAMPLE: &[u8] =
+    b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
+      sunscreen would be it.";
+
 fn secret<const N: usize>(hex: &str) -> Secret<N> {
     Secret::take(&mut unhex_array(hex))
 }
@@ -179,18 +184,15 @@ fn rfc_8439_aead_example_holds() {
     let key = secret("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
     let nonce = unhex_array("070000004041424344454647");
     let aad = unhex("50515253c0c1c2c3c4c5c6c7");
-    let text =
-        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
-                 sunscreen would be it.";
     let back_ends: [(Seal, Open); 2] =
         [(seal_in_place, open_in_place), (seal_packet_in_place, open_packet_in_place)];
     for (seal, open) in back_ends {
-        let mut buffer = text.to_vec();
+        let mut buffer = EXAMPLE.to_vec();
         let tag = seal(&key, &nonce, &aad, &mut buffer).unwrap();
         assert_eq!(hex::encode(&buffer[..16]), "d31a8d34648e60db7b86afbc53ef7ec2");
         assert_eq!(hex::encode(tag), "1ae10b594f09e26a7e902ecbd0600691");
         assert!(open(&key, &nonce, &aad, &mut buffer, &tag));
-        assert_eq!(buffer, text);
+        assert_eq!(buffer, EXAMPLE);
     }
 }
 
@@ -214,15 +216,12 @@ fn xchacha_draft_example_holds() {
     let key = secret("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
     let nonce = unhex_array("404142434445464748494a4b4c4d4e4f5051525354555657");
     let aad = unhex("50515253c0c1c2c3c4c5c6c7");
-    let text =
-        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
-                 sunscreen would be it.";
-    let mut buffer = text.to_vec();
+    let mut buffer = EXAMPLE.to_vec();
     let tag = seal_wide_in_place(&key, &nonce, &aad, &mut buffer).unwrap();
     assert_eq!(hex::encode(&buffer[..16]), "bd6d179d3e83d43b9576579493c0e939");
     assert_eq!(hex::encode(tag), "c0875924c1c7987947deafd8780acf49");
     assert!(open_wide_in_place(&key, &nonce, &aad, &mut buffer, &tag));
-    assert_eq!(buffer, text);
+    assert_eq!(buffer, EXAMPLE);
 }
 
 #[test]
