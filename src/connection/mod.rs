@@ -209,9 +209,9 @@ impl Awake {
 
     // ---- messages out ----
 
-    /// Enough is queued for a full datagram: it need not wait for a flush.
-    pub(crate) fn has_full_datagram(&self) -> bool {
-        self.started && self.send.unsent_bytes() >= self.capacity
+    /// Enough is queued for so many full datagrams: they need not wait for a flush.
+    pub(crate) fn has_full_datagrams(&self, count: usize) -> bool {
+        self.started && self.send.unsent_bytes() >= self.capacity.saturating_mul(count)
     }
 
     pub(crate) fn wants_flush(&self) -> bool {

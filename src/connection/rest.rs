@@ -194,9 +194,9 @@ impl Connection {
 
     // ---- what the room above asks ----
 
-    /// Enough is queued for a full datagram: it need not wait for a flush.
-    pub(crate) fn has_full_datagram(&self) -> bool {
-        self.says(Awake::has_full_datagram)
+    /// Enough is queued for so many full datagrams: they need not wait for a flush.
+    pub(crate) fn has_full_datagrams(&self, count: usize) -> bool {
+        self.says(|awake| awake.has_full_datagrams(count))
     }
 
     pub(crate) fn wants_flush(&self) -> bool {

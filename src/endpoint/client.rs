@@ -77,10 +77,6 @@ impl<U: UdpLike> Endpoint<U, Sealed> {
     pub fn replace_socket(&mut self, mut socket: U) -> io::Result<U> {
         socket.prepare()?;
         let now = self.environment.now();
-        // What the old socket was never asked to take still may leave by it.
-        if !self.blocked {
-            self.send_waiting();
-        }
         let old = std::mem::replace(&mut self.socket, socket);
         // What the old socket did not take counts as lost: it must not be seen on both networks.
         self.outgoing.clear();

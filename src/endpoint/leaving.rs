@@ -14,16 +14,6 @@ pub(super) const MAX_SENDS: usize = 1_024;
 impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// Sends whatever the core has, oldest first, until it has nothing more or the socket takes no more.
     pub(super) fn transmit(&mut self, now: Instant) {
-        self.transmit_some(now, false);
-    }
-
-    /// As [`transmit`](Self::transmit), but where the socket sends several by one call, full datagrams wait until there
-    /// are so many, or until the next call that transmits or reads.
-    pub(super) fn transmit_full(&mut self, now: Instant) {
-        self.transmit_some(now, self.outgoing.gathers());
-    }
-
-    fn transmit_some(&mut self, now: Instant, hold: bool) {
         self.unanswered = 0;
         if self.blocked && !self.send_waiting() {
             return;
@@ -32,20 +22,23 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
             let Some(room) = self.outgoing.room() else { break };
             let len = self.core.poll_transmit(now, &mut self.environment, room);
             if len == 0 {
-                self.stuck = self.core.connection().has_full_datagram();
+                self.stuck = self.core.connection().has_full_datagrams(1);
                 break;
             }
             self.outgoing.push(len, self.core.destination());
             // A single one does not wait for the core to say that there is no other.
-            let waits = !self.outgoing.is_full() && (hold || self.core.connection().wants_flush());
+            let waits = !self.outgoing.is_full() && self.core.connection().wants_flush();
             if !waits && !self.send_waiting() {
-                return;
-            }
-            if hold && !self.core.connection().has_full_datagram() {
                 return;
             }
         }
         self.send_waiting();
+    }
+
+    /// Whether so many full datagrams wait; none while the socket is blocked or the flight is full. They are not sealed
+    /// before they leave: else those that nobody lets leave for long would count as late, or as lost.
+    pub(super) fn may_leave(&self, full: usize) -> bool {
+        !self.blocked && !self.stuck && self.core.connection().has_full_datagrams(full)
     }
 
     /// Sends what is sealed, and returns whether all is gone; else the socket is blocked.

@@ -245,6 +245,10 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// Codes from 0 to 0xfeff are the application's; a larger one is sent as 0xfeff.
     pub fn close(&mut self, code: u16, reason: &[u8]) {
         let now = self.environment.now();
+        // Over another socket full datagrams would have left already.
+        if self.may_leave(1) {
+            self.transmit(now);
+        }
         self.core.close(now, code, reason);
         self.transmit(now);
     }

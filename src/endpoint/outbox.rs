@@ -49,9 +49,9 @@ impl Outbox {
         self.run = run.clamp(1, MAX_RUN);
     }
 
-    /// Whether more than one may leave by one call.
-    pub(super) fn gathers(&self) -> bool {
-        self.run > 1
+    /// How many may leave by one call.
+    pub(super) fn run(&self) -> usize {
+        self.run
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -151,6 +151,10 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     fn read(&mut self) -> Result<Option<Ready>, CloseReason> {
         let now = self.environment.now();
         self.run_timers(now);
+        // What waits for others to leave with does not wait for what may come.
+        if self.may_leave(1) {
+            self.transmit(now);
+        }
         let mut failures = 0;
         let mut reads = 0;
         self.unread = None;
@@ -191,16 +195,12 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         Ok(None)
     }
 
-    /// The length of the next datagram, of those that were read or from the socket. What was sealed before and held
-    /// leaves first, as long as nothing blocks it.
+    /// The length of the next datagram, of those that were read or from the socket.
     fn next_datagram(&mut self) -> io::Result<usize> {
-        if let Some(len) = self.incoming.take_next() {
-            return Ok(len);
+        match self.incoming.take_next() {
+            Some(len) => Ok(len),
+            None => self.incoming.read(&mut self.socket),
         }
-        if !self.blocked && !self.outgoing.is_empty() {
-            self.send_waiting();
-        }
-        self.incoming.read(&mut self.socket)
     }
 
     /// Hands the datagram taken last to the core.

@@ -32,6 +32,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         let options = options.into();
         self.check_open()?;
         let len = self.core.connection().written();
+        self.make_room(&options, len);
         let expires_at = self.end_of_life(&options);
         let id = self.core.connection_mut().send_written(&options, expires_at)?;
         self.sent(options.guarantee, len);
@@ -59,6 +60,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     ) -> Result<MessageId, SendError> {
         let options = options.into();
         self.check_open()?;
+        self.make_room(&options, bytes.len());
         let expires_at = self.end_of_life(&options);
         let id = self.core.connection_mut().send_with(&options, expires_at, bytes)?;
         self.sent(options.guarantee, bytes.len());
@@ -171,13 +173,21 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         Ok(bytes.len())
     }
 
+    /// Nothing is refused or dropped for want of room because full datagrams wait for each other.
+    fn make_room(&mut self, options: &SendOptions, len: usize) {
+        if self.outgoing.run() > 1 && self.may_leave(1) && !self.can_send(options.lane, len) {
+            let now = self.environment.now();
+            self.transmit(now);
+        }
+    }
+
     fn sent(&mut self, guarantee: Guarantee, len: usize) {
         self.stats.messages_sent.count(guarantee);
         add(&mut self.stats.message_bytes_sent, len);
-        // While the socket is blocked or the flight is full nothing can leave, so do not even ask for the time.
-        if !self.blocked && !self.stuck && self.core.connection().has_full_datagram() {
+        // Not even the time is asked for when nothing can leave.
+        if self.may_leave(self.outgoing.run()) {
             let now = self.environment.now();
-            self.transmit_full(now);
+            self.transmit(now);
         }
     }
 

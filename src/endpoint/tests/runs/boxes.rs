@@ -48,7 +48,7 @@ fn what_gathers_is_bounded_and_has_room_for_one_until_two_do() {
     assert!(outbox.held_bytes() <= 65_507);
     let mut outbox = Outbox::new(9_000, 1);
     fill(&mut outbox, &[9_000]);
-    assert!(outbox.is_full() && !outbox.gathers());
+    assert!(outbox.is_full() && outbox.run() == 1);
     assert_eq!(runs(&mut outbox), [[9_000]]);
 }
 

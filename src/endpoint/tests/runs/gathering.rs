@@ -56,7 +56,60 @@ fn full_datagrams_wait_for_each_other_but_for_no_other_call() {
 }
 
 #[test]
-fn what_is_held_leaves_by_the_socket_it_was_held_for() {
+fn full_datagrams_that_nobody_lets_leave_for_seconds_are_neither_late_nor_lost() {
+    for pause in [16, 100, 500, 3_000].map(Duration::from_millis) {
+        let mut carts = Carts::connected();
+        carts.ends[0].send_payload(Guarantee::Delivery, b"ping").unwrap();
+        carts.ends[0].flush().unwrap();
+        carts.run(Duration::from_secs(1));
+        let before = carts.ends[0].stats();
+        for _ in 0..8 {
+            carts.ends[0].send_payload(Guarantee::Order, &[7; 1_150]).unwrap();
+        }
+        assert_eq!(
+            carts.ends[0].stats().packets.sent,
+            before.packets.sent,
+            "nothing is sealed before it leaves"
+        );
+        *carts.now.lock().unwrap() += pause;
+        assert_eq!(carts.run(Duration::from_secs(2)).len(), 8);
+        let stats = carts.ends[0].stats();
+        assert_eq!((stats.packets.lost, stats.resends, stats.late_acks), (0, 0, 0), "{pause:?}");
+        assert!(stats.rtt.unwrap().smoothed < Duration::from_millis(16), "{pause:?}: {:?}", stats.rtt);
+    }
+}
+
+#[test]
+fn nothing_is_refused_because_full_datagrams_wait_for_each_other() {
+    let mut carts = Carts::connected();
+    let lane = crate::LaneOptions { queue_bytes: Some(3_000), ..crate::LaneOptions::default() };
+    carts.ends[0].set_lane(LaneId(0), lane).unwrap();
+    for n in 0..8 {
+        assert!(carts.ends[0].send_payload(Guarantee::Order, &[n; 1_150]).is_ok(), "{n}");
+    }
+    assert_eq!(carts.run(Duration::from_secs(1)).len(), 8);
+    assert_eq!(carts.ends[0].lane_stats(LaneId(0)).dropped, 0);
+}
+
+#[test]
+fn who_closes_sends_the_full_datagrams_that_wait_for_each_other_first() {
+    let mut carts = Carts::connected();
+    for _ in 0..4 {
+        carts.ends[0].send_payload(Guarantee::Order, &[7; 1_150]).unwrap();
+    }
+    carts.ends[0].close(7, b"");
+    let mut heard = 0;
+    let reason = loop {
+        match carts.ends[1].recv() {
+            Ok(message) => heard += usize::from(message.is_some_and(|message| message[..] == [7; 1_150])),
+            Err(reason) => break reason,
+        }
+    };
+    assert_eq!((heard, reason), (3, CloseReason::ClosedByPeer { code: 7 }));
+}
+
+#[test]
+fn what_waits_when_the_network_changes_is_seen_on_the_new_one_only() {
     let mut carts = Carts::connected();
     for _ in 0..4 {
         carts.ends[0].send_payload(Guarantee::Order, &[7; 1_150]).unwrap();
@@ -64,12 +117,12 @@ fn what_is_held_leaves_by_the_socket_it_was_held_for() {
     let log = Arc::<Mutex<Log>>::default();
     let cart = Cart { inner: memory_pair().0, log: Arc::clone(&log), over: None };
     let old = carts.ends[0].replace_socket(cart).unwrap();
-    let held = carts.log(0).tried.clone();
-    assert!(held.len() == 1 && held[0].0 >= 3);
-    assert!(log.lock().unwrap().tried.is_empty(), "nothing is seen on both");
+    assert!(carts.log(0).tried.is_empty() && carts.log(0).sent_alone == 0);
+    let sent = log.lock().unwrap().tried.clone();
+    assert!(sent.iter().map(|(count, _)| count).sum::<usize>() >= 3);
     carts.ends[0].replace_socket(old).unwrap();
     carts.send_bulk();
-    assert_eq!(carts.run(Duration::from_secs(5)).len(), 204);
+    assert_eq!(carts.run(Duration::from_secs(5)).len(), 201, "what left by a network without a peer is lost");
 }
 
 #[test]
