@@ -37,6 +37,11 @@ struct Host {
     connected: usize,
     closed: usize,
     echoes: u64,
+    /// Between two looks at a socket; zero: until something comes.
+    tick: Duration,
+    next_tick: Instant,
+    /// Looks of the server and of the bare loop that found something.
+    rounds: [u64; 2],
 }
 
 /// The other process and what it says.
@@ -75,11 +80,15 @@ impl Host {
             connected: 0,
             closed: 0,
             echoes: 0,
+            tick: Duration::from_secs(1).checked_div(args.tick_hz).unwrap_or_default(),
+            next_tick: Instant::now(),
+            rounds: [0; 2],
         })
     }
 
     /// One round of a game server: hear everybody, answer, see to the events, send.
     fn step(&mut self) -> Option<Instant> {
+        let before = self.echoes;
         while let Some((id, message)) = self.server.recv() {
             let guarantee = message.guarantee();
             self.echo.clear();
@@ -100,10 +109,17 @@ impl Host {
                 _ => {}
             }
         }
+        self.rounds[0] += u64::from(self.echoes > before);
         self.server.maintain()
     }
 
     fn wait(&mut self, which: usize, limit: Duration) -> io::Result<()> {
+        if !self.tick.is_zero() {
+            let now = Instant::now();
+            self.next_tick = (self.next_tick + self.tick).max(now);
+            thread::sleep(self.next_tick - now);
+            return Ok(());
+        }
         match self.polls[which].poll(&mut self.events, Some(limit)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
@@ -130,7 +146,9 @@ impl Host {
     fn serve_bare(&mut self, players: &mut Players, command: &str) -> Outcome<String> {
         writeln!(players.commands, "{command}")?;
         loop {
+            let before = self.bare.echoes;
             self.bare.work(&mut self.bare_socket)?;
+            self.rounds[1] += u64::from(self.bare.echoes > before);
             match players.answers.try_recv() {
                 Ok(answer) => return Ok(answer),
                 Err(TryRecvError::Disconnected) => return Err("the players are gone".into()),
@@ -191,7 +209,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     host.serve(&mut players, "play 1000")?;
     host.serve_bare(&mut players, "bare 1000")?;
     let (mut cpu, mut bare_cpu, mut sent, mut echoed) = (0, 0, 0.0, 0.0);
-    let (echoes_before, bare_before) = (host.echoes, host.bare.echoes);
+    let (echoes_before, bare_before, rounds_before) = (host.echoes, host.bare.echoes, host.rounds);
     let mut left = args.seconds;
     let mut datagrams = [0; 2];
     host.serve(&mut players, "reset")?;
@@ -214,7 +232,7 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
     let delay = numbers(&host.serve(&mut players, "delay")?).first().copied().unwrap_or_default();
     writeln!(players.commands, "end")?;
     players.process.wait()?;
-    let per_echo = |cpu: u64, echoes: u64| cpu as f64 / echoes.max(1) as f64;
+    let per_echo = |all: u64, echoes: u64| all as f64 / echoes.max(1) as f64;
     let figures = [
         ("peers", host.connected as f64),
         ("left", host.closed as f64),
@@ -226,6 +244,8 @@ pub(crate) fn run(args: &Args) -> Outcome<()> {
         ("server_cpu_ns_per_echo", per_echo(cpu, echoes).round()),
         ("bare_cpu_ns_per_echo", per_echo(bare_cpu, bare_echoes).round()),
         ("bare_echoes", bare_echoes as f64),
+        ("echoes_per_look", per_echo(echoes, host.rounds[0] - rounds_before[0])),
+        ("bare_echoes_per_look", per_echo(bare_echoes, host.rounds[1] - rounds_before[1])),
         ("datagrams_in_per_echo", datagrams[0] as f64 / echoes.max(1) as f64),
         ("datagrams_out_per_echo", datagrams[1] as f64 / echoes.max(1) as f64),
         ("delay_ticks_p99", delay),

@@ -1,6 +1,6 @@
 //! What a player costs a server: memory while nothing happens, and processor time while everybody sends 100 bytes 20
 //! times a second and hears them again, beside a bare loop that only receives, opens, seals and sends with the same
-//! cipher.
+//! cipher. Both look at their sockets at the ticks of a game, so that both find the same number of datagrams there.
 //!
 //! The server is this process; all players are one other process, which it starts itself, so that each side's memory and
 //! time are its own. Players are whole sealed endpoints. They share one socket, and each has an address of its own in
@@ -59,6 +59,10 @@ struct Args {
     /// 25 ms, so below 40 Hz each costs a datagram more.
     #[arg(long, value_enum, default_value_t)]
     promise: Promise,
+    /// How often the server and the bare loop look at their sockets, a second, as a game with ticks does. 0: whenever
+    /// something comes; then the slower one of two meets larger batches, and the comparison says less.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    tick_hz: u32,
     /// One line of JSON instead of a table.
     #[arg(long)]
     json: bool,
