@@ -1,9 +1,16 @@
-//! What a message costs two endpoints over loopback, with and without runs of datagrams, beside bare sockets.
+//! What a message costs two endpoints over loopback, with and without runs of datagrams, beside bare sockets; what a
+//! server spends that has several datagrams for a player; and what reading costs it.
 //!
 //! `cargo bench --bench endpoints` prints a table: nanoseconds of processor time per message, sender and receiver
 //! together in one thread; medians of seven rounds in which all ways take turns, and the median of what each is to bare
 //! `send` and `recv` in the same round. In `runs` the endpoint has the system's socket; in `one by one` it has the same
-//! socket, which does not say that it can carry several datagrams by one call.
+//! socket, which does not say that it can carry several datagrams by one call. The tables of the server are made the same
+//! way; the processor time of its calls, and of all.
+
+#[path = "scenes/streams.rs"]
+mod streams;
+#[path = "scenes/uploads.rs"]
+mod uploads;
 
 use std::{
     hint::black_box,
@@ -13,7 +20,7 @@ use std::{
 
 use sealgram::{
     AddressedUdp, Config, Endpoint, Guarantee, RecvBatch, SealedEndpoint, SecretKey, SendBatch, Session,
-    UdpLike,
+    UdpLike, Unconnected,
 };
 
 /// One short round shows that it runs; `cargo bench` says that it is to measure.
@@ -110,11 +117,12 @@ fn bare(load: &Load) -> f64 {
 }
 
 fn bare_in_batches(load: &Load) -> f64 {
-    let [mut from, mut to] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+    let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+    let target = address(&sockets[1]);
+    let [mut from, mut to] = sockets.map(streams::Apart);
     for socket in [&mut from, &mut to] {
-        AddressedUdp::prepare(socket).expect("a socket");
+        socket.prepare().expect("a socket");
     }
-    let target = address(&to);
     let (mut out, mut back) = (SendBatch::new(load.len), RecvBatch::new(load.len));
     price(load, |load| {
         let mut left = load.messages;
@@ -228,15 +236,27 @@ fn sealed<U: UdpLike>(sockets: [U; 2]) -> [SealedEndpoint<U>; 2] {
     })
 }
 
+/// The same over sockets that are not connected, each of which names the address of the other.
+fn unconnected() -> [SealedEndpoint<Unconnected<UdpSocket>>; 2] {
+    let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+    let addresses = [address(&sockets[1]), address(&sockets[0])];
+    let mut ends = sealed(sockets.map(Unconnected::new));
+    for (end, other) in ends.iter_mut().zip(addresses) {
+        end.set_addresses(&[other]).expect("one address");
+    }
+    ends
+}
+
 type Way = (&'static str, fn(&Load) -> f64);
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 7] = [
     ("bare send and recv", bare),
     ("bare sendmmsg and recvmmsg", bare_in_batches),
     ("plain, one by one", |load| endpoints(load, plain(connected().map(OneByOne)))),
     ("plain, runs", |load| endpoints(load, plain(connected()))),
     ("sealed, one by one", |load| endpoints(load, sealed(connected().map(OneByOne)))),
     ("sealed, runs", |load| endpoints(load, sealed(connected()))),
+    ("sealed, runs, `Unconnected`", |load| endpoints(load, unconnected())),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -274,4 +294,6 @@ fn main() {
         table(load, &WAYS);
     }
     table(&PING_PONG, &SINGLE_WAYS);
+    streams::tables();
+    uploads::table();
 }

@@ -1,8 +1,11 @@
-//! What sealing and opening costs: the packets' back end beside the reference, `chacha20poly1305`, by itself, and a whole
-//! packet, header mask and replay window included.
+//! What sealing and opening costs: the packets' back end beside the reference, `chacha20poly1305`, by itself, a header
+//! mask, and a whole packet, header mask and replay window included.
 //!
 //! `cargo bench --bench seal` prints a table first: the two take turns in short bursts, so that both meet the same
 //! machine, and the ratio is the median of those of the bursts. Then come the usual measurements of each by itself.
+//!
+//! `cargo bench --features ring --bench seal` prints a second table: the back end of that feature and the default one, beside
+//! `ring` with a key that is made once.
 
 use std::{hint::black_box, time::Instant};
 
@@ -51,6 +54,51 @@ impl Cipher for Reference {
     }
 }
 
+#[cfg(feature = "ring")]
+mod with_ring {
+    use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+    use sealgram::fuzzing::DefaultCipher;
+
+    use super::{Cipher, KEY, NONCE, WORD};
+
+    /// What builds without the feature use.
+    struct Default(DefaultCipher);
+
+    impl Cipher for Default {
+        fn seal(&self, text: &mut [u8]) -> [u8; 16] {
+            self.0.seal(&NONCE, &WORD, text).expect("a short text")
+        }
+
+        fn open(&self, text: &mut [u8], tag: &[u8; 16]) -> bool {
+            self.0.open(&NONCE, &WORD, text, tag)
+        }
+    }
+
+    /// The crate as it comes, with its key made once. What does not open is lost.
+    struct Bare(LessSafeKey);
+
+    impl Cipher for Bare {
+        fn seal(&self, text: &mut [u8]) -> [u8; 16] {
+            let nonce = Nonce::assume_unique_for_key(NONCE);
+            let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(WORD), text).expect("a short text");
+            tag.as_ref().try_into().expect("a tag has 16 bytes")
+        }
+
+        fn open(&self, text: &mut [u8], tag: &[u8; 16]) -> bool {
+            let nonce = Nonce::assume_unique_for_key(NONCE);
+            self.0.open_in_place_separate_tag(nonce, Aad::from(WORD), (*tag).into(), text, 0..).is_ok()
+        }
+    }
+
+    pub(super) fn default() -> impl Cipher {
+        Default(DefaultCipher::new(KEY))
+    }
+
+    pub(super) fn bare() -> impl Cipher {
+        Bare(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &KEY).expect("a key has 32 bytes")))
+    }
+}
+
 /// By the names that the measurements have.
 fn ciphers() -> [(&'static str, Box<dyn Cipher>); 2] {
     let ours = Ours(PacketCipher::new(KEY));
@@ -73,6 +121,16 @@ fn opening(cipher: &dyn Cipher, size: usize) -> impl FnMut() + '_ {
     let mut text = sealed.clone();
     move || {
         text.copy_from_slice(&sealed);
+        assert!(cipher.open(black_box(&mut text), &tag));
+    }
+}
+
+/// One sealing and one opening, which gives the text back.
+#[cfg(feature = "ring")]
+fn passing(cipher: &dyn Cipher, size: usize) -> impl FnMut() + '_ {
+    let mut text = vec![1; size];
+    move || {
+        let tag = cipher.seal(black_box(&mut text));
         assert!(cipher.open(black_box(&mut text), &tag));
     }
 }
@@ -166,8 +224,28 @@ fn table(rounds: usize) {
         row("open", size, pair(rounds, opening(ours.as_ref(), size), opening(theirs.as_ref(), size)));
     }
     let masks = PacketCipher::new(KEY);
-    let times = (0..rounds).map(|_| burst(masking(&masks))).collect();
-    println!("| mask | | {:.0} | | |\n", median(times));
+    let [mask, ..] = pair(rounds, masking(&masks), masking(&masks));
+    println!("| mask | | {mask:.0} | | |\n");
+}
+
+/// Both back ends of packets beside `ring`: sealed, opened, and one after the other.
+#[cfg(feature = "ring")]
+fn table_beside_ring(rounds: usize) {
+    let [(_, feature), _] = ciphers();
+    let (default, bare) = (with_ring::default(), with_ring::bare());
+    let back_ends: [(&str, &dyn Cipher); 2] = [("feature `ring`", feature.as_ref()), ("default", &default)];
+    println!("| | bytes | back end | ns | `ring`, ns | times |\n|---|---|---|---|---|---|");
+    for size in [64, 128, 192, 256, 1_200] {
+        for (name, cipher) in back_ends {
+            let row = |operation: &str, [bare, ours, times]: [f64; 3]| {
+                println!("| {operation} | {size} | {name} | {ours:.0} | {bare:.0} | {times:.2} |");
+            };
+            row("seal", pair(rounds, sealing(&bare, size), sealing(cipher, size)));
+            row("open", pair(rounds, opening(&bare, size), opening(cipher, size)));
+            row("both", pair(rounds, passing(&bare, size), passing(cipher, size)));
+        }
+    }
+    println!();
 }
 
 criterion_group!(benches, cipher, packet);
@@ -175,7 +253,10 @@ criterion_group!(benches, cipher, packet);
 fn main() {
     // `cargo test` runs everything once, to see that it runs.
     let measured = std::env::args().any(|argument| argument == "--bench");
-    table(if measured { 2_000 } else { 1 });
+    let rounds = if measured { 2_000 } else { 1 };
+    table(rounds);
+    #[cfg(feature = "ring")]
+    table_beside_ring(rounds);
     benches();
     Criterion::default().configure_from_args().final_summary();
 }

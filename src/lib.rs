@@ -234,8 +234,8 @@ pub use plain::{Listener as PlainListener, Plain};
 pub use sealed::{Credentials, FloodStats, Listener, Sealed, Trust};
 pub use server::{Peer, PlainServer, SealedServer, Server, ServerSession};
 pub use socket::{
-    AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, SendBatch, ServerSocket, UdpLike,
-    Unconnected, WorkerSocket, bind_workers, memory_pair,
+    AddressedUdp, Arrival, HubSocket, MemoryHub, MemorySocket, RecvBatch, Run, SendBatch, ServerSocket,
+    UdpLike, Unconnected, WorkerSocket, bind_workers, memory_pair,
 };
 pub use stats::{Drops, Packets, PerGuarantee, Rtt, SocketErrors, Stats};
 pub use ticket::{

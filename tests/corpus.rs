@@ -1,11 +1,14 @@
 //! The fuzz targets as plain tests: every committed seed and regression, mutations of them, and some thousand
 //! seeded inputs. Needs no tool, so the targets cannot rot between two runs of the fuzzer.
 
+#[path = "common/snow.rs"]
+mod snow_end;
+
 use std::{fs, path::Path};
 
 use sealgram::fuzzing;
 
-/// A body of `src/fuzzing.rs`; it fails by panicking.
+/// A body of `src/fuzzing/`; it fails by panicking.
 type Body = fn(&[u8]);
 
 /// xorshift64*: good enough to choose bytes, and the same everywhere.
@@ -103,4 +106,74 @@ fn any_bytes_are_sealed_and_opened_as_the_reference_does() {
 #[test]
 fn any_ticket_is_read_in_its_one_form_or_refused() {
     run("ticket", fuzzing::ticket, 4_000, 2_000);
+}
+
+#[test]
+fn any_body_of_an_envelope_is_read_in_its_one_form_or_refused() {
+    run("envelope_body", fuzzing::envelope_body, 4_000, 2_000);
+}
+
+#[test]
+fn any_hello_is_read_in_its_one_form_and_agreed_on_or_refused() {
+    run("hello_params", fuzzing::hello_params, 8_000, 2_000);
+}
+
+#[test]
+fn no_handshake_message_is_read_that_no_key_wrote() {
+    run("noise_read", fuzzing::noise_read, 500, 500);
+}
+
+#[test]
+fn no_handshake_message_is_read_that_was_changed() {
+    run("noise_read_structured", fuzzing::noise_read_structured, 1_500, 500);
+}
+
+#[test]
+fn snow_reads_what_we_read() {
+    run("diff_snow", snow_end::diff_snow, 600, 200);
+}
+
+#[test]
+fn an_endpoint_survives_a_peer_with_all_keys() {
+    run("endpoint_fsm", fuzzing::endpoint_fsm, 1_500, 500);
+}
+
+#[test]
+fn nothing_forged_passes_between_two_endpoints() {
+    run("two_endpoints", fuzzing::two_endpoints, 1_500, 500);
+}
+
+#[test]
+fn a_network_that_does_its_worst_breaks_no_promise_of_plain_endpoints() {
+    run("plain_fsm", fuzzing::plain_fsm, 1_500, 500);
+}
+
+#[test]
+fn any_numbers_are_taken_as_by_a_set() {
+    run("replay_window", fuzzing::replay_window, 2_000, 2_000);
+}
+
+#[test]
+fn any_number_is_found_again_as_the_specification_says() {
+    run("pn_decode", fuzzing::pn_decode, 4_000, 8_000);
+}
+
+#[test]
+fn any_fragments_stay_within_their_budget() {
+    run("reassembly", fuzzing::reassembly, 2_000, 2_000);
+}
+
+#[test]
+fn a_server_takes_its_own_cookies_only() {
+    run("cookie", fuzzing::cookie, 2_000, 1_000);
+}
+
+#[test]
+fn any_steps_of_epochs_are_followed_as_the_specification_says() {
+    run("key_schedule", fuzzing::key_schedule, 2_000, 1_000);
+}
+
+#[test]
+fn any_acknowledgement_costs_little() {
+    run("ack_ranges", fuzzing::ack_ranges, 2_000, 1_000);
 }

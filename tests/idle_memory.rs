@@ -52,7 +52,7 @@ fn talk<L: ServerSession, S: Session>(scene: &mut Scene<L, S>) {
     scene.host.echoes = true;
     for player in &mut scene.players {
         for guarantee in [Guarantee::None, Guarantee::Order, Guarantee::Delivery] {
-            player.endpoint.send_payload(guarantee, &[7; 100]).unwrap();
+            player.endpoint.send_payload(guarantee, &[7; 1_000]).unwrap();
         }
         player.endpoint.flush().unwrap();
     }

@@ -333,8 +333,36 @@ fn a_session_whose_answers_went_to_two_addresses_must_prove_where_it_is_before_i
     });
     scene.peers[1].endpoint.send_payload(Guarantee::Delivery, &[0; 4]).unwrap();
     scene.dial(0, &[home(1)]);
-    assert!(scene.run_until(Duration::from_secs(1), |scene| scene.peers[0].endpoint.is_connected()));
+    // Not after a second CONFIRM, 250 ms later: the first has paid for the challenge.
+    assert!(scene.run_until(Duration::from_millis(200), |scene| scene.peers[0].endpoint.is_connected()));
     assert_eq!(*sizes.lock().unwrap(), [1_200, 29], "RESP, then a challenge and nothing of what waits");
     assert!(scene.run_until(Duration::from_secs(1), |scene| scene.peers[0].heard.len() == 1));
     assert!(scene.moves(0).is_empty() && scene.moves(1).is_empty());
+}
+
+#[test]
+fn the_packet_that_confirms_a_session_pays_once_for_what_goes_to_its_address() {
+    let mut scene = Scene::new(61, 0.0);
+    let (net, ledger) = (scene.net.clone(), Arc::new(Mutex::new((0, 0))));
+    let tapped = Arc::clone(&ledger);
+    scene.net.tap(move |datagram| {
+        let (came, went) = &mut *tapped.lock().unwrap();
+        if datagram.to == stranger() {
+            *went += datagram.bytes.len();
+        }
+        // CONFIRM is the first short datagram of whoever dials. It comes from another address than INIT did.
+        if datagram.from == home(0) && datagram.bytes.len() < 100 {
+            if *came == 0 {
+                net.inject(stranger(), home(1), &datagram.bytes);
+                *came = datagram.bytes.len();
+            }
+            return Verdict::Drop;
+        }
+        Verdict::Pass
+    });
+    scene.dial(0, &[home(1)]);
+    scene.run(Duration::from_secs(2));
+    assert!(scene.peers[1].endpoint.is_connected());
+    let (came, went) = *ledger.lock().unwrap();
+    assert!(came > 0 && went <= came, "{went} bytes to an address from which {came} came");
 }

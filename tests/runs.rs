@@ -2,10 +2,13 @@
 //! arrives, whole, in order and once.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use sealgram::{Config, Endpoint, Guarantee, SealedEndpoint, SecretKey, Session, UdpLike};
+use sealgram::{
+    AddressedUdp, Config, Endpoint, Guarantee, SealedEndpoint, SecretKey, ServerSocket, Session, UdpLike,
+    Unconnected,
+};
 
 #[expect(clippy::disallowed_methods, reason = "real sockets live in real time")]
 fn now() -> Instant {
@@ -38,6 +41,18 @@ fn plain<U: UdpLike>(sockets: [U; 2]) -> [Endpoint<U>; 2] {
 fn for_mio(socket: UdpSocket) -> mio::net::UdpSocket {
     socket.set_nonblocking(true).unwrap();
     mio::net::UdpSocket::from_std(socket)
+}
+
+/// Two ends over sockets with addresses, each of which knows where the other may be.
+fn unconnected<A: AddressedUdp>(
+    sockets: [A; 2],
+    addresses: [SocketAddr; 2],
+) -> [SealedEndpoint<Unconnected<A>>; 2] {
+    let mut ends = sealed(sockets.map(Unconnected::new));
+    for (end, other) in ends.iter_mut().zip([1, 0]) {
+        end.set_addresses(&[addresses[other]]).unwrap();
+    }
+    ends
 }
 
 /// The length of a message: everything from nothing to many datagrams, most of it full datagrams.
@@ -86,6 +101,27 @@ fn bulk_both_ways_arrives_whole_and_in_order_over_both_kinds_of_socket_and_both_
     }
 }
 
+#[test]
+fn bulk_both_ways_arrives_whole_and_in_order_over_sockets_with_addresses() {
+    for host in ["127.0.0.1", "::1"] {
+        let bind = || UdpSocket::bind((host, 0));
+        // A machine may be without one of the families.
+        if bind().is_err() {
+            continue;
+        }
+        let sockets = [(); 2].map(|()| bind().unwrap());
+        let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+        exchange(&mut unconnected(sockets, addresses), 400);
+        let sockets = [(); 2].map(|()| for_mio(bind().unwrap()));
+        let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+        exchange(&mut unconnected(sockets, addresses), 400);
+        let sockets = [(); 2].map(|()| ServerSocket::bind("[::]:0".parse().unwrap()).unwrap());
+        let port = |socket: &ServerSocket| socket.local_addr().unwrap().port();
+        let addresses = sockets.each_ref().map(|socket| SocketAddr::new(host.parse().unwrap(), port(socket)));
+        exchange(&mut unconnected(sockets, addresses), 400);
+    }
+}
+
 /// The system's socket, but some of what it offers is taken away.
 struct Poor {
     socket: UdpSocket,
@@ -120,7 +156,7 @@ impl UdpLike for Poor {
     }
 
     fn largest_run(&self) -> usize {
-        self.socket.largest_run()
+        UdpLike::largest_run(&self.socket)
     }
 
     fn send_run(&mut self, datagrams: &[u8], size: usize) -> io::Result<usize> {
@@ -132,7 +168,7 @@ impl UdpLike for Poor {
     }
 
     fn join_reads(&mut self) -> bool {
-        self.joins_reads && self.socket.join_reads()
+        self.joins_reads && UdpLike::join_reads(&mut self.socket)
     }
 
     fn recv_run(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
@@ -158,6 +194,90 @@ fn an_end_without_runs_talks_to_one_with_them() {
                 assert_eq!(runs, 1, "who is refused is not asked again");
             }
         }
+    }
+}
+
+/// The same for a socket with addresses.
+impl AddressedUdp for Poor {
+    fn send_to(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.singles += 1;
+        AddressedUdp::send_to(&mut self.socket, datagram, to)
+    }
+
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        AddressedUdp::recv_from(&mut self.socket, buffer)
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        AddressedUdp::prepare(&mut self.socket)
+    }
+
+    fn may_fragment(&self) -> bool {
+        AddressedUdp::may_fragment(&self.socket)
+    }
+
+    fn largest_run(&self) -> usize {
+        AddressedUdp::largest_run(&self.socket)
+    }
+
+    fn send_run_to(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+        self.runs += 1;
+        if !self.sends_runs {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.socket.send_run_to(datagrams, size, to)
+    }
+
+    fn join_reads(&mut self) -> bool {
+        self.joins_reads && AddressedUdp::join_reads(&mut self.socket)
+    }
+
+    fn recv_run_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
+        self.socket.recv_run_from(buffer)
+    }
+}
+
+#[test]
+fn sockets_with_addresses_carry_runs_and_what_they_refuse_leaves_one_by_one() {
+    for (one, two) in [((true, true), (true, true)), ((false, true), (true, false))] {
+        let sockets = [one, two].map(|(sends_runs, joins_reads)| {
+            Poor::new(UdpSocket::bind("127.0.0.1:0").unwrap(), sends_runs, joins_reads)
+        });
+        let addresses = sockets.each_ref().map(|socket| socket.socket.local_addr().unwrap());
+        let mut ends = unconnected(sockets, addresses);
+        exchange(&mut ends, 200);
+        for (end, (sends_runs, _)) in ends.iter().zip([one, two]) {
+            let &Poor { runs, singles, .. } = end.socket().get_ref();
+            let sent = end.stats().datagrams_sent;
+            if !cfg!(target_os = "linux") {
+                assert_eq!(runs, 0);
+            } else if sends_runs {
+                assert!(singles < sent / 2, "{runs} {singles} of {sent}");
+            } else {
+                assert_eq!((runs, singles), (1, sent), "who is refused is not asked again");
+            }
+        }
+    }
+}
+
+#[test]
+fn runs_of_strangers_between_those_of_the_peer_change_nothing() {
+    let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let mut ends = unconnected(sockets, addresses);
+    let mut stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    AddressedUdp::prepare(&mut stranger).unwrap();
+    ends[0].connect().unwrap();
+    for _ in 0..20 {
+        for (to, size) in [(addresses[0], 1_200), (addresses[1], 100)] {
+            // Who reads slowly has no room for it: it is a stranger's loss.
+            let _ = stranger.send_run_to(&[0xa5; 3_700], size, to);
+        }
+        one_way(&mut ends, 100);
+    }
+    for (end, other) in ends.iter().zip([1, 0]) {
+        assert_eq!(end.path(), Some(addresses[other]));
+        assert!(end.stats().drops.total() >= 20 * 4, "{:?}", end.stats().drops);
     }
 }
 
@@ -201,6 +321,17 @@ fn runs_allocate_nothing_per_message() {
     assert!(info.count_total < 50, "allocations for 5,000 messages: {info:?}");
 }
 
+#[test]
+fn runs_over_sockets_with_addresses_allocate_nothing_per_message() {
+    let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let mut ends = unconnected(sockets, addresses);
+    ends[0].connect().unwrap();
+    one_way(&mut ends, 5_000);
+    let info = allocation_counter::measure(|| one_way(&mut ends, 5_000));
+    assert!(info.count_total < 50, "allocations for 5,000 messages: {info:?}");
+}
+
 /// What the system itself does with a run, and with one that it cannot send.
 #[test]
 #[cfg(target_os = "linux")]
@@ -217,7 +348,7 @@ fn the_system_carries_runs_and_says_which_it_cannot() {
         let len = UdpLike::recv(&mut to, &mut buffer).unwrap();
         assert_eq!(buffer[..len], vec![n; if n == 9 { 300 } else { 1_000 }]);
     }
-    assert!(to.join_reads());
+    assert!(UdpLike::join_reads(&mut to));
     from.send_run(&datagrams, 1_000).unwrap();
     UdpLike::send(&mut from, b"alone").unwrap();
     assert_eq!(to.recv_run(&mut buffer).unwrap(), (9_300, 1_000));

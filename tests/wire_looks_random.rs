@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use sealgram::sim::Rng;
 use sealgram::{
-    Config, Credentials, Endpoint, Environment, Guarantee, Invite, Sealed, SecretKey, Trust, UdpLike,
+    Config, Credentials, Endpoint, Environment, Guarantee, Invite, Sealed, SealedServer, SecretKey,
+    ServerConfig, Trust, UdpLike, fuzzing::EvilHandshake, sim::Net,
 };
 
 /// A socket that the test holds: what it gives, and what it took.
@@ -238,4 +239,42 @@ fn no_byte_of_a_session_by_keys_is_constant_or_predictable() {
     let paired = |own: usize| Credentials::paired(&keys[own], keys[1 - own].public_key()).unwrap();
     // The same packets as above, behind another first message: a tenth of the datagrams will do.
     assert_random(3 << 32, sessions() / 10, || [paired(0), paired(1)]);
+}
+
+/// A COOKIE comes from servers only, and the same INIT again is asked for one again: all that is fresh is the envelope.
+#[test]
+fn no_byte_of_a_cookie_is_constant_or_predictable() {
+    let (net, port) = (Net::seed(4 << 32), ([10, 0, 0, 1], 7_777).into());
+    let clock = net.clone();
+    let environment = Environment::new(move || clock.now(), net.rng(port));
+    let (server, client) = (SecretKey::from_bytes([1; 32]), SecretKey::from_bytes([2; 32]));
+    let mut config = ServerConfig::default();
+    config.flood.require_cookie = true;
+    let credentials = Credentials::server_auth(&server, Trust::Anyone);
+    let mut host =
+        SealedServer::with_environment(net.socket(port), credentials, config, environment).unwrap();
+    let credentials = Credentials::client_auth(&client, server.public_key()).unwrap();
+    let mut player = EvilHandshake::new(&credentials, true, b"", b"", 1).unwrap();
+    // PROTOCOL.md, "Envelope": the body of an INIT without a cookie.
+    let noise = player.message(&[0; 24]).unwrap();
+    let len = u8::try_from(noise.len()).unwrap();
+    let mut body = [&[1, 1][..], &[0; 32], &[len, 0], &noise].concat();
+    body.resize(1_200 - 40, 0);
+
+    let mut kind = Kind::new("COOKIE");
+    net.record(true);
+    for number in 0..sessions() * 3 {
+        net.inject(([10, 0, 0, 2], 5_000).into(), port, &player.envelope(true, &[], &body));
+        assert!(host.recv().is_none());
+        host.maintain();
+        let said = net.captured();
+        assert_eq!((said.len(), said[0].bytes.len()), (1, 128), "datagram {number}");
+        kind.note(&said[0].bytes);
+        net.advance(Duration::from_micros(100));
+    }
+    kind.judge();
+    let all = kind.windows.len();
+    kind.windows.sort_unstable();
+    kind.windows.dedup();
+    assert_eq!(kind.windows.len(), all, "eight bytes in a row came twice");
 }

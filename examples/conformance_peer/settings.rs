@@ -98,7 +98,9 @@ impl Settings {
                 Credentials::client_auth_psk(&own()?, peer()?, &Psk::from_bytes(psk()?))?
             }
         };
-        let credentials = credentials.with_route(&hex::decode(&self.route)?)?;
+        // A server has it in its configuration; an end with a route of its own only dials.
+        let credentials =
+            if self.server { credentials } else { credentials.with_route(&hex::decode(&self.route)?)? };
         Ok(match &self.network_key {
             Some(_) => {
                 let network = Psk::from_bytes(key(self.network_key.as_ref(), "network-key")?);

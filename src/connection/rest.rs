@@ -282,8 +282,8 @@ impl Connection {
         self.says(|awake| awake.sent.remembered())
     }
 
-    #[cfg(test)]
-    pub(crate) fn is_resting(&self) -> bool {
+    /// Whether only what a session must not forget is there.
+    pub(crate) const fn is_resting(&self) -> bool {
         self.awake.is_none()
     }
 

@@ -2,8 +2,8 @@
 //! headers. Must not know what it protects. Opening verifies before it writes: a buffer that does not open stays as
 //! it was, and receiving in place relies on that.
 //!
-//! Packets have a back end of their own, chosen here when the crate is built. It gives the same bytes as the reference,
-//! `chacha20poly1305`, which everything else uses; the tests compare the two.
+//! Packets have a back end of their own, chosen here when the crate is built, and Noise messages use it too. It gives the
+//! same bytes as the reference, `chacha20poly1305`, which envelopes and tickets use; the tests compare all that are built.
 
 use chacha20::{
     ChaChaCore, KeyIvInit, R20,
@@ -14,17 +14,20 @@ use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 
 use super::Secret;
 #[cfg(target_pointer_width = "64")]
-use super::one_pass as packets;
+pub(crate) use super::one_pass as portable;
+#[cfg(feature = "ring")]
+use super::ring_aead as packets;
 // Elsewhere products of 64 bits are slow, and how long they take was not looked at.
 #[cfg(not(target_pointer_width = "64"))]
-use reference as packets;
+pub(crate) use reference as portable;
 
 /// Length of a tag, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 /// A key of any of the three.
 pub(crate) type Key = Secret<32>;
 
-/// Encrypts in place and returns the tag. `None`, and nothing sealed, beyond the cipher's limit of 256 GiB.
+/// Encrypts in place and returns the tag, by the reference. `None`, and nothing sealed, beyond the cipher's limit of 256 GiB.
+#[cfg(any(test, feature = "fuzzing"))]
 #[must_use]
 pub(crate) fn seal_in_place(
     key: &Key,
@@ -37,7 +40,8 @@ pub(crate) fn seal_in_place(
     reference::seal(key, nonce, aad, buffer)
 }
 
-/// Verifies, then decrypts in place. `false`, and the buffer untouched, if it is not authentic.
+/// Verifies, then decrypts in place, by the reference. `false`, and the buffer untouched, if it is not authentic.
+#[cfg(any(test, feature = "fuzzing"))]
 #[must_use]
 pub(crate) fn open_in_place(
     key: &Key,
@@ -49,43 +53,109 @@ pub(crate) fn open_in_place(
     reference::open(key, nonce, aad, buffer, tag)
 }
 
-/// As [`seal_in_place`], by the back end of packets.
+/// What the back end of packets makes of a key and keeps beside it, once it needs it.
+pub(crate) use packets::Prepared;
+
+/// As [`seal_in_place`], by the back end of packets. `prepared` is this key's.
 #[must_use]
 pub(crate) fn seal_packet_in_place(
-    key: &Key,
+    (key, prepared): (&Key, &mut Prepared),
     nonce: &[u8; 12],
     aad: &[u8],
     buffer: &mut [u8],
 ) -> Option<[u8; TAG_LEN]> {
     #[cfg(test)]
     recorder::note(key, nonce);
-    packets::seal(key, nonce, aad, buffer)
+    packets::seal((key, prepared), nonce, aad, buffer)
 }
 
-/// As [`open_in_place`], by the back end of packets.
+/// As [`open_in_place`], by the back end of packets. `prepared` is this key's.
 #[must_use]
 pub(crate) fn open_packet_in_place(
-    key: &Key,
+    (key, prepared): (&Key, &mut Prepared),
     nonce: &[u8; 12],
     aad: &[u8],
     buffer: &mut [u8],
     tag: &[u8; TAG_LEN],
 ) -> bool {
-    packets::open(key, nonce, aad, buffer, tag)
+    packets::open((key, prepared), nonce, aad, buffer, tag)
 }
 
+/// By default: nothing is kept beside a key.
+#[cfg(not(feature = "ring"))]
+mod packets {
+    use super::{Key, TAG_LEN, portable};
+
+    #[derive(Default)]
+    pub(crate) struct Prepared(());
+
+    impl Prepared {
+        pub(crate) const fn forget(&mut self) {}
+    }
+
+    #[inline(always)]
+    pub(super) fn seal(
+        (key, _): (&Key, &mut Prepared),
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buffer: &mut [u8],
+    ) -> Option<[u8; TAG_LEN]> {
+        portable::seal(key, nonce, aad, buffer)
+    }
+
+    #[inline(always)]
+    pub(super) fn open(
+        (key, _): (&Key, &mut Prepared),
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
+        portable::open(key, nonce, aad, buffer, tag)
+    }
+}
+
+#[cfg(test)]
+pub(crate) type Seal = fn(&Key, &[u8; 12], &[u8], &mut [u8]) -> Option<[u8; TAG_LEN]>;
+#[cfg(test)]
+pub(crate) type Open = fn(&Key, &[u8; 12], &[u8], &mut [u8], &[u8; TAG_LEN]) -> bool;
+
+/// Every back end that this build has, for tests: whatever packets use first, then what it may stand for.
+#[cfg(test)]
+pub(crate) const BACK_ENDS: &[(&str, Seal, Open)] = &[
+    (
+        "packets",
+        |key, nonce, aad, text| seal_packet_in_place((key, &mut Prepared::default()), nonce, aad, text),
+        |key, nonce, aad, text, tag| {
+            open_packet_in_place((key, &mut Prepared::default()), nonce, aad, text, tag)
+        },
+    ),
+    ("reference", seal_in_place, open_in_place),
+    #[cfg(feature = "ring")]
+    ("default", portable::seal, portable::open),
+    #[cfg(feature = "ring")]
+    (
+        "ring",
+        |key, nonce, aad, text| packets::seal_by_ring((key, &mut Prepared::default()), nonce, aad, text),
+        |key, nonce, aad, text, tag| {
+            packets::open_by_ring((key, &mut Prepared::default()), nonce, aad, text, tag)
+        },
+    ),
+];
+
 /// `chacha20poly1305` as it comes.
-mod reference {
+#[cfg(any(test, feature = "fuzzing", not(target_pointer_width = "64")))]
+pub(crate) mod reference {
     use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 
     use super::{Key, TAG_LEN};
 
-    pub(super) fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; TAG_LEN]> {
+    pub(crate) fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; TAG_LEN]> {
         let cipher = ChaCha20Poly1305::new(key.as_bytes().into());
         cipher.encrypt_inout_detached(nonce.into(), aad, buffer.into()).ok().map(Into::into)
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         key: &Key,
         nonce: &[u8; 12],
         aad: &[u8],

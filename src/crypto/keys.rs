@@ -11,7 +11,10 @@ use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::secret::{EntropyError, Secret, hmac, random_secret};
+use super::{
+    mac::hmac,
+    secret::{EntropyError, Secret, random_secret},
+};
 
 /// Why bytes or text are not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

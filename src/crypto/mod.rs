@@ -13,15 +13,19 @@ mod hygiene;
 #[cfg(test)]
 mod interop;
 mod keys;
+mod mac;
 pub(crate) mod noise;
 #[cfg(target_pointer_width = "64")]
-mod one_pass;
+pub(crate) mod one_pass;
 pub(crate) mod packet;
 pub(crate) mod pattern;
 #[cfg(target_pointer_width = "64")]
 mod poly1305;
+#[cfg(feature = "ring")]
+mod ring_aead;
 pub(crate) mod schedule;
 mod secret;
+mod symmetric;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -30,12 +34,15 @@ mod vectors;
 pub(crate) use envelope::{EnvelopeError, EnvelopeKeys};
 pub use keys::{InvalidKey, Invite, Psk, PublicKey, SecretKey};
 pub(crate) use keys::{InviteKeys, Prologue, derive_invite, dh, paired_env_base};
-pub(crate) use noise::{Handshake, Keys, NoiseError, Split};
+#[cfg(test)]
+pub(crate) use mac::counter;
+pub(crate) use mac::hmac;
+pub(crate) use noise::{Handshake, Keys, NoiseError, Split, Start};
 pub(crate) use packet::{OpenKeys, SealError, SealKey};
 pub(crate) use pattern::Pattern;
 pub(crate) use schedule::Channel;
 pub use secret::EntropyError;
-pub(crate) use secret::{Secret, hash, hmac, keyed_hash, random, random_secret};
+pub(crate) use secret::{Secret, hash, keyed_hash, random, random_secret};
 
 /// Who sent the first handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use rand_core::TryCryptoRng;
 
 use super::{
     PublicKey, Secret, SecretKey, Side,
-    aead::{TAG_LEN, open_in_place, seal_in_place},
-    hash, hmac,
     pattern::{Pattern, Token},
+    symmetric::Symmetric,
 };
 
 /// Why a handshake did not go on.
@@ -41,105 +40,6 @@ pub(crate) struct Split {
     pub(crate) hash: [u8; 32],
 }
 
-/// `CipherState` and `SymmetricState` in one. Noise, sections 5.1 and 5.2.
-struct Symmetric {
-    chaining_key: Secret<32>,
-    hash: [u8; 32],
-    key: Option<Secret<32>>,
-    nonce: u64,
-}
-
-impl Symmetric {
-    /// `InitializeSymmetric`: every name here is longer than a hash, so it is always hashed.
-    fn new(name: &str) -> Self {
-        let hash = hash(&[name.as_bytes()]);
-        let mut chaining_key = Secret::zeroed();
-        chaining_key.as_mut_bytes().copy_from_slice(&hash);
-        Self { chaining_key, hash, key: None, nonce: 0 }
-    }
-
-    fn duplicate(&self) -> Self {
-        Self {
-            chaining_key: self.chaining_key.duplicate(),
-            hash: self.hash,
-            key: self.key.as_ref().map(Secret::duplicate),
-            nonce: self.nonce,
-        }
-    }
-
-    fn mix_hash(&mut self, parts: &[&[u8]; 2]) {
-        let [first, second] = parts;
-        self.hash = hash(&[&self.hash, first, second]);
-    }
-
-    /// `HKDF(ck, input, 3)`; whoever needs two outputs leaves the third.
-    fn hkdf(&self, input: &[u8]) -> [Secret<32>; 3] {
-        let temporary = hmac(self.chaining_key.as_bytes(), &[input]);
-        let first = hmac(temporary.as_bytes(), &[&[1]]);
-        let second = hmac(temporary.as_bytes(), &[first.as_bytes(), &[2]]);
-        let third = hmac(temporary.as_bytes(), &[second.as_bytes(), &[3]]);
-        [first, second, third]
-    }
-
-    fn mix_key(&mut self, input: &[u8]) {
-        let [chaining_key, key, _] = self.hkdf(input);
-        self.chaining_key = chaining_key;
-        self.key = Some(key);
-        self.nonce = 0;
-    }
-
-    fn mix_key_and_hash(&mut self, input: &[u8]) {
-        let [chaining_key, hash, key] = self.hkdf(input);
-        self.chaining_key = chaining_key;
-        self.mix_hash(&[hash.as_bytes(), &[]]);
-        self.key = Some(key);
-        self.nonce = 0;
-    }
-
-    /// `EncryptAndHash`, from `plaintext` to the front of `out`. Returns the rest of `out`.
-    fn encrypt<'o>(&mut self, plaintext: &[u8], out: &'o mut [u8]) -> Result<&'o mut [u8], NoiseError> {
-        let (text, rest) = out.split_at_mut_checked(plaintext.len()).ok_or(NoiseError::Misuse)?;
-        text.copy_from_slice(plaintext);
-        let Some(key) = &self.key else {
-            self.mix_hash(&[text, &[]]);
-            return Ok(rest);
-        };
-        let (tag, rest) = rest.split_first_chunk_mut::<TAG_LEN>().ok_or(NoiseError::Misuse)?;
-        *tag = seal_in_place(key, &nonce(self.nonce), &self.hash, text).ok_or(NoiseError::Misuse)?;
-        self.nonce = self.nonce.checked_add(1).ok_or(NoiseError::Misuse)?;
-        self.mix_hash(&[text, tag]);
-        Ok(rest)
-    }
-
-    /// `DecryptAndHash`, from `message` to `out`, which has the length of the plaintext.
-    fn decrypt(&mut self, message: &[u8], out: &mut [u8]) -> Result<(), NoiseError> {
-        let (text, tag) = message.split_at_checked(out.len()).ok_or(NoiseError::Refused)?;
-        out.copy_from_slice(text);
-        if let Some(key) = &self.key {
-            let tag = tag.try_into().map_err(|_| NoiseError::Refused)?;
-            if !open_in_place(key, &nonce(self.nonce), &self.hash, out, tag) {
-                return Err(NoiseError::Refused);
-            }
-            self.nonce = self.nonce.checked_add(1).ok_or(NoiseError::Misuse)?;
-        } else if !tag.is_empty() {
-            return Err(NoiseError::Refused);
-        }
-        self.mix_hash(&[text, tag]);
-        Ok(())
-    }
-
-    /// Bytes that a ciphertext is longer than its plaintext.
-    const fn overhead(&self) -> usize {
-        if self.key.is_some() { TAG_LEN } else { 0 }
-    }
-}
-
-/// Four zero bytes and the counter, little-endian. Noise, section 12.3.
-const fn nonce(counter: u64) -> [u8; 12] {
-    let [n0, n1, n2, n3, n4, n5, n6, n7] = counter.to_le_bytes();
-    [0, 0, 0, 0, n0, n1, n2, n3, n4, n5, n6, n7]
-}
-
 /// A handshake under way, on one side. Noise, section 5.3.
 pub(crate) struct Handshake {
     symmetric: Symmetric,
@@ -158,6 +58,26 @@ pub(crate) struct Handshake {
 impl std::fmt::Debug for Handshake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Handshake({:?}, {:?}, {})", self.pattern, self.side, self.done)
+    }
+}
+
+/// How every handshake of an end begins, with the hashes that are the same in all of them.
+#[derive(Debug)]
+pub(crate) struct Start(Handshake);
+
+impl Start {
+    /// As [`Handshake::new`].
+    pub(crate) fn new(
+        pattern: Pattern,
+        side: Side,
+        prologue: &[u8],
+        keys: Keys<'_>,
+    ) -> Result<Self, NoiseError> {
+        Handshake::new(pattern, side, prologue, keys).map(Self)
+    }
+
+    pub(crate) fn handshake(&self) -> Handshake {
+        self.0.duplicate()
     }
 }
 
@@ -192,6 +112,9 @@ impl Handshake {
                 symmetric.mix_hash(&[key.ok_or(NoiseError::Misuse)?.as_bytes(), &[]]);
             }
         }
+        if pattern.begins_with_psk() {
+            symmetric.mix_key_and_hash(keys.psk.ok_or(NoiseError::Misuse)?.as_bytes());
+        }
         Ok(Self {
             symmetric,
             pattern,
@@ -201,7 +124,8 @@ impl Handshake {
             local_ephemeral: None,
             remote_static: keys.remote.copied(),
             remote_ephemeral: None,
-            psk: keys.psk.map(Secret::duplicate),
+            // What was mixed in is not asked for again.
+            psk: keys.psk.filter(|_| !pattern.begins_with_psk()).map(Secret::duplicate),
             static_static: keys.static_static.map(Secret::duplicate),
         })
     }
@@ -225,7 +149,10 @@ impl Handshake {
     fn tokens(&self, side: Side) -> Result<&'static [Token], NoiseError> {
         let turn = if self.done % 2 == 0 { Side::Initiator } else { Side::Responder };
         let tokens = self.pattern.messages().get(usize::from(self.done)).copied();
-        tokens.filter(|_| turn == side).ok_or(NoiseError::Misuse)
+        let tokens = tokens.filter(|_| turn == side).ok_or(NoiseError::Misuse)?;
+        // A secret that comes before everything else was mixed in when the handshake was made.
+        let psk_is_in = self.done == 0 && self.pattern.begins_with_psk();
+        Ok(tokens.get(usize::from(psk_is_in)..).unwrap_or_default())
     }
 
     /// Writes the next message with `payload` into `out`; returns its length. On an error nothing has changed but
@@ -354,12 +281,12 @@ impl Handshake {
         if !self.is_finished() {
             return Err(NoiseError::Misuse);
         }
-        let [i2r, r2i, _] = self.symmetric.hkdf(&[]);
+        let [i2r, r2i] = self.symmetric.split();
         Ok(Split { i2r, r2i, hash: self.symmetric.hash })
     }
 
     /// The hash of everything so far.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const fn hash(&self) -> [u8; 32] {
         self.symmetric.hash
     }

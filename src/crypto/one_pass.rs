@@ -24,7 +24,7 @@ use super::{
 const BLOCK_LEN: u64 = 64;
 
 /// As [`super::aead::seal_packet_in_place`].
-pub(super) fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; TAG_LEN]> {
+pub(crate) fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; TAG_LEN]> {
     let lengths = Lengths::of(aad, text)?;
     let mut tag = None;
     core(key, nonce).process_with_backend(Seal { aad, text, lengths, tag: &mut tag });
@@ -32,7 +32,7 @@ pub(super) fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> 
 }
 
 /// As [`super::aead::open_packet_in_place`].
-pub(super) fn open(key: &Key, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
+pub(crate) fn open(key: &Key, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
     let Some(lengths) = Lengths::of(aad, text) else { return false };
     let mut opened = false;
     core(key, nonce).process_with_backend(Open { aad, text, lengths, tag, opened: &mut opened });

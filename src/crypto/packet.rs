@@ -88,7 +88,8 @@ impl std::fmt::Debug for SealKey {
 
 impl SealKey {
     pub(super) fn new(traffic: Traffic) -> Self {
-        Self { header: traffic.header_key(), current: traffic.packet_key(), traffic, epoch: 0, next: 0 }
+        let (header, current) = traffic.first_keys();
+        Self { header, traffic, current, epoch: 0, next: 0 }
     }
 
     /// The number that the next packet will have.
@@ -110,6 +111,11 @@ impl SealKey {
         self.traffic = self.traffic.next();
         self.current = self.traffic.packet_key();
         self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// Gives back what can be made again.
+    pub(super) fn rest(&mut self) {
+        self.current.prepared.forget();
     }
 
     /// Wipes the keys. Without a number left, nothing can be sealed under what stands in their place.
@@ -138,7 +144,7 @@ impl SealKey {
         // The number is used from here on, whatever happens.
         self.next = number.saturating_add(1);
         let nonce = nonce(&self.current.iv, number);
-        let tag = seal_packet_in_place(&self.current.key, &nonce, associated.as_bytes(), text)
+        let tag = seal_packet_in_place(self.current.for_cipher(), &nonce, associated.as_bytes(), text)
             .ok_or(SealError::Length)?;
         *word_out = masked(word, block_mask(&self.header, &tag));
         *tag_out = tag;
@@ -148,7 +154,7 @@ impl SealKey {
     /// Every secret inside.
     #[cfg(test)]
     pub(super) fn secrets(&self) -> Vec<&[u8]> {
-        let PacketKey { key, iv } = &self.current;
+        let PacketKey { key, iv, .. } = &self.current;
         vec![self.header.as_bytes(), self.traffic.as_bytes(), key.as_bytes(), iv.as_bytes()]
     }
 
@@ -192,12 +198,13 @@ struct Previous {
 /// Opens packets of one direction, follows the peer's ratchet, and remembers what was opened.
 pub(crate) struct OpenKeys {
     header: Secret<32>,
-    /// Of the next epoch; its key is made ahead, so that a step takes no longer than any other packet.
-    next_traffic: Traffic,
+    /// Of the current epoch, until the key of the next one is made; then of that one.
+    traffic: Traffic,
     /// There for three seconds after each step.
     previous: Option<Box<Previous>>,
     current: PacketKey,
-    next: PacketKey,
+    /// Made with the first packet that opens, and then ahead of each step: before, every genuine packet is of epoch 0.
+    next: Option<PacketKey>,
     epoch: u32,
     window: Window1024,
     /// The lowest and the highest number opened in the current epoch.
@@ -214,14 +221,14 @@ impl std::fmt::Debug for OpenKeys {
 }
 
 impl OpenKeys {
-    pub(super) fn new(traffic: &Traffic) -> Self {
-        let next_traffic = traffic.next();
+    pub(super) fn new(traffic: Traffic) -> Self {
+        let (header, current) = traffic.first_keys();
         Self {
-            header: traffic.header_key(),
+            header,
+            traffic,
             previous: None,
-            current: traffic.packet_key(),
-            next: next_traffic.packet_key(),
-            next_traffic,
+            current,
+            next: None,
             epoch: 0,
             window: Window1024::new(),
             range: None,
@@ -233,9 +240,10 @@ impl OpenKeys {
     /// Every secret inside but the previous epoch's.
     #[cfg(test)]
     pub(super) fn secrets(&self) -> Vec<&[u8]> {
-        let keys = [&self.current, &self.next].into_iter();
-        let keys = keys.flat_map(|PacketKey { key, iv }| [&key.as_bytes()[..], iv.as_bytes()]);
-        keys.chain([&self.header.as_bytes()[..], self.next_traffic.as_bytes()]).collect()
+        let next = self.next.as_ref();
+        let keys = [&self.current].into_iter().chain(next);
+        let keys = keys.flat_map(|PacketKey { key, iv, .. }| [&key.as_bytes()[..], iv.as_bytes()]);
+        keys.chain([&self.traffic.as_bytes()[..], &self.header.as_bytes()[..]]).collect()
     }
 
     /// The highest number opened.
@@ -249,14 +257,21 @@ impl OpenKeys {
         self.epoch
     }
 
+    /// Gives back what can be made again.
+    pub(super) fn rest(&mut self) {
+        let next = self.next.as_mut();
+        let previous = self.previous.as_mut().map(|previous| &mut previous.key);
+        [Some(&mut self.current), next, previous].into_iter().flatten().for_each(|key| key.prepared.forget());
+    }
+
     /// Wipes the keys. A window that knows every number lets nothing pass under what stands in their place.
     pub(super) fn erase(&mut self) {
-        let Self { header, next_traffic, previous, current, next, window, .. } = self;
+        let Self { header, traffic, previous, current, next, window, .. } = self;
         *header = Secret::zeroed();
-        next_traffic.erase();
+        traffic.erase();
         *previous = None;
         current.erase();
-        next.erase();
+        *next = None;
         *window = Window1024::full();
     }
 
@@ -301,16 +316,16 @@ impl OpenKeys {
         let slot = self.slot(epoch_bits, now);
         let expected = self.window.highest().map_or(0, |highest| highest.saturating_add(1));
         let number = decode_number(truncated, expected).ok_or(Dropped::Unopened)?;
-        let key = match (slot, &self.previous) {
-            (Slot::Previous, Some(previous)) => &previous.key,
-            (Slot::Next, _) => &self.next,
-            (Slot::Previous | Slot::Current | Slot::Unknown, _) => &self.current,
+        let key = match (slot, &mut self.previous, &mut self.next) {
+            (Slot::Previous, Some(previous), _) => &mut previous.key,
+            (Slot::Next, _, Some(next)) => next,
+            _ => &mut self.current,
         };
 
         // 4. Open in place, or leave everything as it was.
         let associated = Associated::new(prefix, word).ok_or(Dropped::Length)?;
-        let opened =
-            open_packet_in_place(&key.key, &nonce(&key.iv, number), associated.as_bytes(), payload, tag);
+        let nonce = nonce(&key.iv, number);
+        let opened = open_packet_in_place(key.for_cipher(), &nonce, associated.as_bytes(), payload, tag);
         if !opened || slot == Slot::Unknown {
             return Err(Dropped::Unopened);
         }
@@ -326,6 +341,10 @@ impl OpenKeys {
             return Err(Dropped::Epoch);
         }
         self.note(slot, number, now, keep_previous);
+        if self.next.is_none() {
+            self.traffic = self.traffic.next();
+            self.next = Some(self.traffic.packet_key());
+        }
         Ok(Opened { number, payload, newest, _made_here: () })
     }
 
@@ -334,7 +353,7 @@ impl OpenKeys {
         let previous_lives = self.previous.as_ref().is_some_and(|previous| now < previous.until);
         if bits == self.epoch & 3 {
             Slot::Current
-        } else if bits == self.epoch.wrapping_add(1) & 3 {
+        } else if bits == self.epoch.wrapping_add(1) & 3 && self.next.is_some() {
             Slot::Next
         } else if bits == self.epoch.wrapping_sub(1) & 3 && previous_lives {
             Slot::Previous
@@ -368,10 +387,9 @@ impl OpenKeys {
                 self.range = Some((lowest.min(number), highest.max(number)));
             }
             Slot::Next => {
-                let after_next = self.next_traffic.next();
-                let next = std::mem::replace(&mut self.next, after_next.packet_key());
-                let key = std::mem::replace(&mut self.current, next);
-                self.next_traffic = after_next;
+                // It opened, so its keys are there.
+                let Some(key) = self.next.take() else { return };
+                let key = std::mem::replace(&mut self.current, key);
                 let until = now.checked_add(keep_previous.min(MAX_KEEP_PREVIOUS));
                 self.previous = until.map(|until| Box::new(Previous { key, until }));
                 self.floor = self.floor.max(self.range.map(|(_, highest)| highest));
@@ -388,7 +406,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::crypto::{aead::recorder, testing::channels};
+    use crate::crypto::{Channel, Side, Split, aead::recorder, counter, testing::channels};
 
     const KEEP: Duration = Duration::from_secs(1);
     const CLIENT: &[u8] = b"";
@@ -503,6 +521,39 @@ mod tests {
         assert_eq!(opened(&mut rig.open, now, &packet), Ok((10, b"some text".to_vec())));
     }
 
+    /// Longer than what every back end does in one step.
+    const LONG: [u8; 1_000] = [7; 1_000];
+
+    #[test]
+    fn a_long_packet_that_one_session_refuses_still_opens_in_another() {
+        let mut rig = Rig::new();
+        let [i2r, r2i] = [0x71, 0x72].map(|byte| Secret::take(&mut [byte; 32]));
+        let mut other = Channel::derive(&Split { i2r, r2i, hash: [0; 32] }, Side::Responder);
+        let mut packet = sealed(&mut rig.seal, CLIENT, &LONG);
+        let refused = other.open.open(rig.start, KEEP, CLIENT, &mut packet).map(|_| ());
+        assert_eq!(refused, Err(Dropped::Unopened));
+        let opened = rig.open.open(rig.start, KEEP, CLIENT, &mut packet).unwrap();
+        assert_eq!(opened.payload, LONG);
+    }
+
+    #[test]
+    fn long_packets_open_under_the_key_of_their_epoch_and_after_a_rest() {
+        let mut rig = Rig::new();
+        for epoch in 0..4 {
+            let now = rig.at(2_000 * epoch);
+            let [first, late] = [(); 2].map(|()| sealed(&mut rig.seal, CLIENT, &LONG));
+            assert_eq!(opened(&mut rig.open, now, &first), Ok((4 * epoch, LONG.to_vec())));
+            rig.seal.rest();
+            rig.open.rest();
+            rig.seal.ratchet();
+            let [stepped, rested] = [(); 2].map(|()| sealed(&mut rig.seal, CLIENT, &LONG));
+            assert_eq!(opened(&mut rig.open, now, &stepped), Ok((4 * epoch + 2, LONG.to_vec())));
+            assert_eq!(opened(&mut rig.open, now, &late), Ok((4 * epoch + 1, LONG.to_vec())));
+            rig.open.rest();
+            assert_eq!(opened(&mut rig.open, now, &rested), Ok((4 * epoch + 3, LONG.to_vec())));
+        }
+    }
+
     #[test]
     fn a_packet_opens_once() {
         let mut rig = Rig::new();
@@ -608,6 +659,50 @@ mod tests {
         assert_eq!(rig.open.epoch(), 1, "not followed");
         assert_eq!(rig.pass(1000), Ok(3));
         assert_eq!(rig.open.epoch(), 2);
+    }
+
+    /// Forges packets until one claims the next epoch, which a quarter of them do.
+    fn claims_next(rig: &mut Rig) -> Vec<u8> {
+        let genuine = sealed(&mut rig.seal, CLIENT, b"x");
+        (0..=255_u8)
+            .map(|byte| {
+                let mut forged = genuine.clone();
+                *forged.last_mut().unwrap() ^= byte;
+                let (word, rest) = forged.split_first_chunk().unwrap();
+                let word = masked(*word, block_mask(&rig.open.header, rest.last_chunk().unwrap()));
+                (split_word(word).0, forged)
+            })
+            .find_map(|(bits, forged)| (bits == 1).then_some(forged))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_next_epochs_keys_are_made_with_the_first_packet_that_opens() {
+        let mut rig = Rig::new();
+        assert!(rig.open.next.is_none());
+        let (passed, derived) = counter::of(|| rig.pass(0));
+        assert!(passed.is_ok() && rig.open.next.is_some());
+        assert_eq!(derived, 3, "a secret, a key and a nonce");
+        assert_eq!(counter::of(|| rig.pass(0)), (Ok(1), 0));
+        // A step makes those of the epoch after it, as it always did: two packets of one epoch cost the same.
+        rig.seal.ratchet();
+        assert_eq!(counter::of(|| rig.pass(1_000)), (Ok(2), 3));
+        assert!(rig.open.next.is_some());
+        assert_eq!(counter::of(|| rig.pass(1_000)), (Ok(3), 0));
+    }
+
+    #[test]
+    fn who_claims_the_next_epoch_before_anything_opened_makes_no_keys() {
+        let mut rig = Rig::new();
+        let forged = claims_next(&mut rig);
+        for opened_before in [false, true] {
+            let tried = counter::of(|| opened(&mut rig.open, rig.start, &forged));
+            assert_eq!(tried, (Err(Dropped::Unopened), 0));
+            assert_eq!(rig.open.next.is_some(), opened_before);
+            rig.pass(0).unwrap();
+        }
+        rig.seal.ratchet();
+        assert_eq!(rig.pass(0), Ok(3));
     }
 
     #[test]

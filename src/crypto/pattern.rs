@@ -28,7 +28,7 @@ pub(crate) enum Pattern {
 
 impl Pattern {
     /// All of them.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const ALL: [Self; 8] =
         [Self::Kk, Self::KkPsk2, Self::Ik, Self::IkPsk2, Self::Nk, Self::Xx, Self::XxPsk3, Self::NnPsk0];
 
@@ -81,6 +81,11 @@ impl Pattern {
         !matches!(self, Self::NnPsk0)
     }
 
+    /// Whether the first thing in the handshake is its pre-shared secret.
+    pub(crate) const fn begins_with_psk(self) -> bool {
+        matches!(self, Self::NnPsk0)
+    }
+
     /// Whether the handshake takes a pre-shared secret.
     pub(crate) const fn has_psk(self) -> bool {
         matches!(self, Self::KkPsk2 | Self::IkPsk2 | Self::XxPsk3 | Self::NnPsk0)
@@ -100,6 +105,7 @@ mod tests {
             assert!(pattern.name().len() > 32, "{pattern:?}");
             assert_eq!(pattern.name().contains("psk"), pattern.has_psk());
             assert_eq!(pattern.messages().concat().contains(&Token::Psk), pattern.has_psk());
+            assert_eq!(pattern.messages()[0].first() == Some(&Token::Psk), pattern.begins_with_psk());
             assert_eq!(pattern.initiator_has_static(), pattern.knows_initiator() || sends(0, Token::S));
             assert_eq!(pattern.responder_has_static(), pattern.knows_responder() || sends(1, Token::S));
             assert!(!(pattern.knows_initiator() && sends(0, Token::S)));

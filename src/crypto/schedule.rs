@@ -2,7 +2,9 @@
 //! Must not know packets. What a later key was made from is erased as soon as the later key exists.
 
 use super::{
-    Secret, Side, hmac,
+    Secret, Side,
+    aead::Prepared,
+    mac::Expand,
     noise::Split,
     packet::{OpenKeys, SealKey},
 };
@@ -11,11 +13,17 @@ use super::{
 pub(super) struct PacketKey {
     pub(super) key: Secret<32>,
     pub(super) iv: Secret<12>,
+    pub(super) prepared: Prepared,
 }
 
 impl PacketKey {
-    const fn zeroed() -> Self {
-        Self { key: Secret::zeroed(), iv: Secret::zeroed() }
+    fn zeroed() -> Self {
+        Self { key: Secret::zeroed(), iv: Secret::zeroed(), prepared: Prepared::default() }
+    }
+
+    /// What sealing and opening take.
+    pub(super) const fn for_cipher(&mut self) -> (&Secret<32>, &mut Prepared) {
+        (&self.key, &mut self.prepared)
     }
 
     /// Wipes it where it stands.
@@ -34,8 +42,8 @@ impl Traffic {
     }
 
     /// Binds the key of a direction to everything that was said in the handshake.
-    fn first(direction: &Secret<32>, hash: &[u8; 32]) -> Self {
-        Self(hmac(direction.as_bytes(), &[b"sealgram/1 traffic", hash, &[1]]))
+    fn first(direction: &Expand, hash: &[u8; 32]) -> Self {
+        Self(direction.block(&[b"sealgram/1 traffic", hash], 1))
     }
 
     #[cfg(test)]
@@ -43,25 +51,31 @@ impl Traffic {
         self.0.as_bytes()
     }
 
-    /// The key that masks headers. Made from the first secret only: it hides the epoch, so it cannot depend on it.
-    pub(super) fn header_key(&self) -> Secret<32> {
-        hmac(self.0.as_bytes(), &[b"hp", &[1]])
+    /// The key that masks headers, and that of the packets of epoch 0. The former is made from the first secret only: it
+    /// hides the epoch, so it cannot depend on it.
+    pub(super) fn first_keys(&self) -> (Secret<32>, PacketKey) {
+        let expand = Expand::new(self.0.as_bytes());
+        (expand.block(&[b"hp"], 1), packet_key(&expand))
     }
 
     pub(super) fn packet_key(&self) -> PacketKey {
-        let key = hmac(self.0.as_bytes(), &[b"key", &[1]]);
-        let wide = hmac(self.0.as_bytes(), &[b"iv", &[1]]);
-        let mut iv = Secret::zeroed();
-        for (to, from) in iv.as_mut_bytes().iter_mut().zip(wide.as_bytes()) {
-            *to = *from;
-        }
-        PacketKey { key, iv }
+        packet_key(&Expand::new(self.0.as_bytes()))
     }
 
     /// The secret of the next epoch. PROTOCOL.md, "Ratchet"; nothing is mixed in yet.
     pub(super) fn next(&self) -> Self {
-        Self(hmac(self.0.as_bytes(), &[b"next", &[1]]))
+        Self(Expand::new(self.0.as_bytes()).block(&[b"next"], 1))
     }
+}
+
+fn packet_key(expand: &Expand) -> PacketKey {
+    let key = expand.block(&[b"key"], 1);
+    let wide = expand.block(&[b"iv"], 1);
+    let mut iv = Secret::zeroed();
+    for (to, from) in iv.as_mut_bytes().iter_mut().zip(wide.as_bytes()) {
+        *to = *from;
+    }
+    PacketKey { key, iv, prepared: Prepared::default() }
 }
 
 /// A session's keys, one way each, and what it shows to the application. The keys stay where they were made until they
@@ -79,15 +93,31 @@ pub(crate) struct Channel {
 impl Channel {
     /// The keys of `side`. What they are made from is the caller's to erase.
     pub(crate) fn derive(split: &Split, side: Side) -> Self {
+        Self::with(split, side, None)
+    }
+
+    /// The keys of `side`, with those for opening that [`OpenKeys::derive`] made and that may have opened something since.
+    pub(crate) fn around(open: Box<OpenKeys>, split: &Split, side: Side) -> Self {
+        Self::with(split, side, Some(open))
+    }
+
+    fn with(split: &Split, side: Side, open: Option<Box<OpenKeys>>) -> Self {
         let Split { i2r, r2i, hash } = split;
-        let exporter = Box::new(hmac(i2r.as_bytes(), &[b"exporter", r2i.as_bytes(), hash, &[1]]));
+        let (from_i, from_r) = (Expand::new(i2r.as_bytes()), Expand::new(r2i.as_bytes()));
+        let exporter = Box::new(from_i.block(&[b"exporter", r2i.as_bytes(), hash], 1));
         let (out, into) = match side {
-            Side::Initiator => (i2r, r2i),
-            Side::Responder => (r2i, i2r),
+            Side::Initiator => (&from_i, &from_r),
+            Side::Responder => (&from_r, &from_i),
         };
         let seal = Box::new(SealKey::new(Traffic::first(out, hash)));
-        let open = Box::new(OpenKeys::new(&Traffic::first(into, hash)));
+        let open = open.unwrap_or_else(|| Box::new(OpenKeys::new(Traffic::first(into, hash))));
         Self { seal, open, exporter, hash: *hash }
+    }
+
+    /// Gives back what can be made again, while nothing happens.
+    pub(crate) fn rest(&mut self) {
+        self.seal.rest();
+        self.open.rest();
     }
 
     /// Wipes every key where it stands. From now on nothing is sealed and nothing opens.
@@ -96,5 +126,16 @@ impl Channel {
         seal.erase();
         open.erase();
         **exporter = Secret::zeroed();
+    }
+}
+
+impl OpenKeys {
+    /// What opens the packets that `side` gets, and nothing else: less than half of the work for all of its keys.
+    pub(crate) fn derive(split: &Split, side: Side) -> Box<Self> {
+        let direction = match side {
+            Side::Initiator => &split.r2i,
+            Side::Responder => &split.i2r,
+        };
+        Box::new(Self::new(Traffic::first(&Expand::new(direction.as_bytes()), &split.hash)))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr};
 
-use super::Endpoint;
+use super::{Endpoint, outbox::Run};
 use crate::{
     error::ConfigError,
     sealed::Sealed,
@@ -38,5 +38,13 @@ pub(super) fn send<U: UdpLike>(socket: &mut U, datagram: &[u8], to: Option<Socke
     match to {
         Some(to) => socket.send_toward(datagram, to),
         None => socket.send(datagram),
+    }
+}
+
+/// Several datagrams there.
+pub(super) fn send_run<U: UdpLike>(socket: &mut U, run: Run<'_>) -> io::Result<usize> {
+    match run.to {
+        Some(to) => socket.send_run_toward(run.bytes, run.size, to),
+        None => socket.send_run(run.bytes, run.size),
     }
 }

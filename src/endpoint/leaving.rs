@@ -15,6 +15,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// Sends whatever the core has, oldest first, until it has nothing more or the socket takes no more.
     pub(super) fn transmit(&mut self, now: Instant) {
         self.unanswered = 0;
+        self.stuck = false;
         if self.blocked && !self.send_waiting() {
             return;
         }
@@ -55,7 +56,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
                 }
                 continue;
             }
-            match self.socket.send_run(run.bytes, run.size) {
+            match addressed::send_run(&mut self.socket, run) {
                 Ok(0) => return false,
                 Ok(sent) => self.gone(sent.min(run.count)),
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => match self.send_one(false) {

@@ -39,6 +39,9 @@ use crate::{
     stats::Stats,
 };
 
+/// No timer is finer than this.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// One peer of a session over a connected socket: everything an application calls.
 ///
 /// `Endpoint<U>` protects nothing but keeps the contract; [`SealedEndpoint<U>`](SealedEndpoint) is the encrypted one.
@@ -97,6 +100,8 @@ pub struct Endpoint<U, S = Plain> {
     unanswered: usize,
     /// More is queued than may leave before the peer is heard again, so `send_*` need not ask.
     stuck: bool,
+    /// When it was last looked whether a timer is due.
+    looked_at: Option<Instant>,
     /// What the shell itself counts; the core adds its part when asked.
     stats: Stats,
 }
@@ -215,6 +220,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
             next: None,
             unanswered: 0,
             stuck: false,
+            looked_at: None,
             stats: Stats { sealed: S::SEALED, ..Stats::default() },
         })
     }
@@ -298,8 +304,34 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
         &mut self.socket
     }
 
-    /// Due timers run before a datagram is read. PROTOCOL.md, "Simultaneous open".
+    /// Bytes of received messages held.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.core.connection().held_bytes()
+    }
+
+    /// The session by itself.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn core_mut(&mut self) -> &mut S {
+        &mut self.core
+    }
+
+    /// When the session wants to be called, which `maintain` does not say once it is over.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.core.deadline()
+    }
+
+    /// Due timers run before a datagram is read, but for those of less than a millisecond: to find out which is next takes as
+    /// long as to open a short packet. PROTOCOL.md, "Simultaneous open".
+    fn look_at_timers(&mut self, now: Instant) {
+        if self.looked_at.is_none_or(|before| now.saturating_duration_since(before) >= LOOK) {
+            self.run_timers(now);
+        }
+    }
+
     fn run_timers(&mut self, now: Instant) {
+        self.looked_at = Some(now);
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now, &mut self.environment);
         }

@@ -3,12 +3,9 @@
 
 use std::net::SocketAddr;
 
-/// The most that one datagram carries over IPv4, and so one call of the system.
-const MAX_BYTES: usize = 65_507;
-/// Datagrams that the system takes by one call at most.
-const MAX_RUN: usize = 64;
+use crate::socket::{self, MAX_RUN, MAX_RUN_BYTES};
 
-/// At most [`MAX_RUN`] datagrams of at most [`MAX_BYTES`] together. As long as one at a time waits, it has room for one.
+/// At most [`MAX_RUN`] datagrams of at most [`MAX_RUN_BYTES`] together. As long as one at a time waits, it has room for one.
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
@@ -34,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) size: usize,
     pub(super) count: usize,
+    /// `None`: the socket knows.
+    pub(super) to: Option<SocketAddr>,
 }
 
 impl Outbox {
@@ -84,19 +83,11 @@ impl Outbox {
     /// What is to leave next.
     pub(super) fn next_run(&self) -> Option<Run<'_>> {
         let waiting = self.entries.get(self.gone..)?;
-        let (first, others) = waiting.split_first()?;
-        let size = first.len;
-        let (mut len, mut count, mut last) = (size, 1, size);
-        // Who names addresses sends one by one.
-        let most = if first.to.is_some() { 1 } else { self.run };
-        for entry in others.iter().take(most - 1) {
-            if last < size || entry.len > size || entry.to.is_some() {
-                break;
-            }
-            (len, count, last) = (len + entry.len, count + 1, entry.len);
-        }
+        let first = waiting.first()?;
+        let lens = waiting.iter().take_while(|entry| entry.to == first.to).map(|entry| entry.len);
+        let (count, len) = socket::Run::measure(lens.take(self.run));
         let bytes = self.bytes.get(self.gone_bytes..self.gone_bytes + len)?;
-        Some(Run { bytes, size, count })
+        Some(Run { bytes, size: first.len, count, to: first.to })
     }
 
     /// The one that is to leave next.
@@ -126,7 +117,7 @@ impl Outbox {
 
     /// Bytes that may be in use.
     fn capacity(&self) -> usize {
-        (self.run * self.largest).min(MAX_BYTES).max(self.largest)
+        (self.run * self.largest).min(MAX_RUN_BYTES).max(self.largest)
     }
 
     #[cfg(test)]

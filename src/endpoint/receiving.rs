@@ -150,7 +150,7 @@ impl<U: UdpLike, S: Session> Endpoint<U, S> {
     /// this is called, so what was taken may be overwritten.
     fn read(&mut self) -> Result<Option<Ready>, CloseReason> {
         let now = self.environment.now();
-        self.run_timers(now);
+        self.look_at_timers(now);
         // What waits for others to leave with does not wait for what may come.
         if self.may_leave(1) {
             self.transmit(now);

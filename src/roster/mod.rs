@@ -31,6 +31,9 @@ const MAX_EVENTS: usize = 65_536;
 pub(crate) const MAX_DUE: usize = 4_096;
 /// A prefix's share of the places to wait for the application, as a divisor of them.
 const ASKING_SHARE: usize = 8;
+/// Datagrams that one peer sends in a row, before the others have their turn: so many to one address leave together.
+/// PROTOCOL.md, "Server".
+const TURN: u32 = 16;
 /// How long what an ended session has left to yield is kept for an application that does not ask.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -46,6 +49,8 @@ pub(crate) struct Roster<P> {
     deadlines: Deadlines,
     /// Peers that may have something to send.
     ready: VecDeque<PeerId>,
+    /// Whose turn it is to send, and how much of it is over.
+    turn: Option<(PeerId, u32)>,
     /// Peers whose partly filled datagrams leave at the next flush.
     touched: Vec<PeerId>,
     /// Peers with notices.
@@ -61,6 +66,7 @@ impl<P> Default for Roster<P> {
             round: 0,
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
+            turn: None,
             touched: Vec::new(),
             noted: VecDeque::new(),
             events: VecDeque::new(),
@@ -242,11 +248,26 @@ impl<P> Roster<P> {
         }
     }
 
+    /// The peer has sent a datagram, and may have another: it is its turn still, or again after all others.
+    pub(crate) fn sent_one(&mut self, id: PeerId) {
+        let sent = self.turn.filter(|(who, _)| *who == id).map_or(0, |(_, sent)| sent) + 1;
+        if sent >= TURN {
+            self.turn = None;
+            return self.make_ready(id);
+        }
+        self.turn = Some((id, sent));
+        if let Some(member) = self.members.get_mut(id).filter(|member| !member.is_ready) {
+            member.is_ready = true;
+            self.ready.push_front(id);
+        }
+    }
+
     /// The next peer that may have something to send.
     pub(crate) fn take_ready(&mut self) -> Option<PeerId> {
         while let Some(id) = self.ready.pop_front() {
             let Some(member) = self.members.get_mut(id) else { continue };
             member.is_ready = false;
+            self.turn = self.turn.filter(|(who, _)| *who == id);
             return Some(id);
         }
         None
@@ -330,6 +351,46 @@ mod tests {
         roster.flush_all();
         assert_eq!((roster.take_ready(), roster.take_ready()), (Some(here), None));
         assert_eq!((roster.len(), roster.asking()), (1, 1));
+    }
+
+    #[test]
+    fn who_has_more_to_send_keeps_his_turn_for_16_datagrams_and_then_waits_for_all_others() {
+        let now = Environment::os().now();
+        let mut roster = Roster::default();
+        let ids = [(); 3].map(|()| newcomer(&mut roster, now));
+        ids.iter().for_each(|id| roster.stir(*id));
+        let mut order = Vec::new();
+        for _ in 0..120 {
+            let id = roster.take_ready().unwrap();
+            order.push(ids.iter().position(|each| *each == id).unwrap());
+            // The second has one datagram at a time.
+            if id == ids[1] {
+                roster.make_ready(id)
+            } else {
+                roster.sent_one(id)
+            }
+            assert!(roster.ready.len() <= 3);
+        }
+        let turns: Vec<_> =
+            order.chunk_by(|one, other| one == other).map(|turn| (turn[0], turn.len())).collect();
+        assert_eq!(turns[..6], [(0, 16), (1, 1), (2, 16), (0, 16), (1, 1), (2, 16)]);
+        // A turn that ended early counts for nothing in the next.
+        let mut roster = Roster::default();
+        let [one, other] = [(); 2].map(|()| newcomer(&mut roster, now));
+        roster.stir(one);
+        for _ in 0..10 {
+            assert_eq!(roster.take_ready(), Some(one));
+            roster.sent_one(one);
+        }
+        assert_eq!(roster.take_ready(), Some(one), "and has nothing more");
+        roster.stir(other);
+        assert_eq!(roster.take_ready(), Some(other));
+        [one, other].iter().for_each(|id| roster.stir(*id));
+        let in_a_row = std::iter::from_fn(|| {
+            let next = roster.take_ready().filter(|id| *id == one);
+            next.inspect(|id| roster.sent_one(*id))
+        });
+        assert_eq!(in_a_row.count(), 16);
     }
 
     #[test]

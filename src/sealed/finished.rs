@@ -4,7 +4,7 @@
 use super::{Agreed, seal::Prefix};
 use crate::{
     connection::Negotiated,
-    crypto::{Channel, Handshake, NoiseError, PublicKey, Side, Split},
+    crypto::{Channel, Handshake, NoiseError, OpenKeys, PublicKey, Side, Split},
 };
 
 /// What a half-open entry of a server waits for.
@@ -31,13 +31,14 @@ impl Finished {
         Ok(Self { split: noise.split()?, peer, negotiated })
     }
 
-    /// The keys of the session, for one packet to be tried with or for good.
-    pub(super) fn channel(&self) -> Channel {
-        Channel::derive(&self.split, Side::Responder)
+    /// The keys that open, for one packet to be tried with.
+    pub(super) fn open_keys(&self) -> Box<OpenKeys> {
+        OpenKeys::derive(&self.split, Side::Responder)
     }
 
-    /// The session under these keys, which opened its first packet. `init` is BLAKE2s of message 1.
-    pub(super) fn confirmed(&self, channel: Channel, init: [u8; 32]) -> Agreed {
+    /// The session under the keys that opened its first packet, with all others. `init` is BLAKE2s of message 1.
+    pub(super) fn confirmed(&self, open: Box<OpenKeys>, init: [u8; 32]) -> Agreed {
+        let channel = Channel::around(open, &self.split, Side::Responder);
         // Not taken apart by value: what the keys are made from is wiped where it lies.
         let Self { peer, negotiated, .. } = *self;
         // What a server sends to a client has nothing in front.

@@ -91,7 +91,7 @@ impl Table {
         self.entries.iter_mut()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = &HalfOpen> {
         self.entries.iter()
     }

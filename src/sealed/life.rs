@@ -17,6 +17,34 @@ use crate::{
 };
 
 impl Sealed {
+    /// Begins a session under keys that no handshake agreed on, as if the peer had confirmed it by packet 0. For fuzz
+    /// targets: most of their time would be handshakes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn establish<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        (mut channel, side): (crate::crypto::Channel, crate::crypto::Side),
+        path: Option<std::net::SocketAddr>,
+    ) {
+        let config = &self.config;
+        let negotiated = crate::connection::Negotiated {
+            idle_timeout: config.idle_timeout,
+            max_datagram: config.max_datagram_bytes,
+            max_fragments: config.max_fragments,
+            max_message: config.max_message_bytes,
+            overhead: messages::PACKET_OVERHEAD,
+        };
+        // The peer takes it that packet 0 was ours.
+        channel.seal.skip_number();
+        let (peer, prefix) = (self.local.credentials.known_peer(), super::Prefix::NONE);
+        let agreed = Agreed { channel, side, peer, init: [0; 32], negotiated, cid: None, prefix };
+        if let Some(path) = path {
+            self.paths.get_or_insert_default().first = Some((path, true));
+        }
+        self.go_live(now, rng, agreed, 0, &[1]);
+    }
+
     /// A confirmed session takes the place of whatever was there. `number` and `payload` are its first packet.
     pub(super) fn go_live<R: TryCryptoRng + ?Sized>(
         &mut self,
@@ -36,7 +64,9 @@ impl Sealed {
         };
         if let Some((code, reason)) = self.cancelled.take() {
             self.live = Some(live);
-            if let Err(failure) = self.begin_path(now, rng) {
+            // Nobody looks into the packet, so what it pays is counted here.
+            let paid = self.paths.as_ref().map_or(0, |paths| paths.bytes);
+            if let Err(failure) = self.begin_path(now, rng, paid) {
                 return self.fail(now, failure);
             }
             self.say_close(code, &reason);
@@ -48,7 +78,7 @@ impl Sealed {
             let reference = live.init;
             self.say_close(CODE_REPLACED, &reference);
         }
-        if let Err(failure) = self.begin_path(now, rng) {
+        if let Err(failure) = self.begin_path(now, rng, 0) {
             return self.fail(now, failure);
         }
         let handshake_hash = Some(live.channel.hash);
@@ -71,8 +101,14 @@ impl Sealed {
         self.take_payload(now, rng, (number, true), payload);
     }
 
-    fn begin_path<R: TryCryptoRng + ?Sized>(&mut self, now: Instant, rng: &mut R) -> Result<(), Failure> {
-        self.paths.as_mut().map_or(Ok(()), |paths| paths.begin_session(now, rng))
+    /// `paid`: bytes that came by the path and are not counted when the first packet is looked into.
+    fn begin_path<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        now: Instant,
+        rng: &mut R,
+        paid: usize,
+    ) -> Result<(), Failure> {
+        self.paths.as_mut().map_or(Ok(()), |paths| paths.begin_session(now, rng, paid))
     }
 
     /// Ends whatever there is and tells the application.

@@ -208,6 +208,10 @@ impl Live {
         connection: &mut Connection,
         rng: &mut R,
     ) -> Result<(), Failure> {
+        // By the next timer, not at once: traffic with short rests finds its keys where they were.
+        if connection.is_resting() {
+            self.channel.rest();
+        }
         connection.handle_timeout(now);
         let interval = config.keep_alive_for(self.negotiated.idle_timeout);
         if now >= self.heard(connection).max(self.kept_alive) + interval {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::Config,
     connection::{BASE_DATAGRAM, Negotiated},
-    crypto::{self, Channel, EnvelopeKeys, Handshake, NoiseError, Prologue, PublicKey, Side},
+    crypto::{self, Channel, EnvelopeKeys, Handshake, NoiseError, Prologue, PublicKey, Side, Start},
     error::{ConfigError, Dropped},
     wire::frame::{CID_LEN, MAX_TICKET},
 };
@@ -31,7 +31,8 @@ const CONFIRM_HEAD: usize = 4;
 pub(super) struct Local {
     config: Arc<Config>,
     pub(super) credentials: Credentials,
-    prologue: Prologue,
+    /// As initiator and as responder; `None` for what these credentials are not.
+    starts: [Option<Box<Start>>; 2],
     pub(super) envelope: EnvelopeKeys,
     /// The route, which stands before everything that a client sends to its server.
     pub(super) front: Prefix,
@@ -105,12 +106,17 @@ impl Local {
             32,
         ))?;
         let envelope = credentials.envelope_keys(&config.app_id);
-        Ok(Self { config: Arc::clone(config), credentials, prologue, envelope, front })
+        let starts = [Side::Initiator, Side::Responder].map(|side| {
+            let pattern = credentials.profile.pattern();
+            Start::new(pattern, side, prologue.as_bytes(), credentials.keys()).ok().map(Box::new)
+        });
+        Ok(Self { config: Arc::clone(config), credentials, starts, envelope, front })
     }
 
     fn new_noise(&self, side: Side) -> Result<Handshake, NoiseError> {
-        let pattern = self.credentials.profile.pattern();
-        Handshake::new(pattern, side, self.prologue.as_bytes(), self.credentials.keys())
+        let [initiator, responder] = &self.starts;
+        let start = if side == Side::Initiator { initiator } else { responder };
+        start.as_ref().map(|start| start.handshake()).ok_or(NoiseError::Misuse)
     }
 
     /// Message 1 with a fresh ephemeral key, and the state that reads its answer.

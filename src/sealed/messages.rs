@@ -21,6 +21,8 @@ use crate::{
 
 /// Bytes of a sealed packet that are not frames.
 pub(super) const PACKET_OVERHEAD: usize = OVERHEAD;
+/// Length of the shortest datagram with a PATH_CHALLENGE: word, frame, tag.
+pub(super) const CHALLENGE_DATAGRAM: u16 = 29;
 /// Longest Noise message with a `Hello` and a connection id inside: XX, message 2.
 const MAX_NOISE: usize = 160;
 

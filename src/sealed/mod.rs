@@ -37,6 +37,8 @@ use std::{
 use rand_core::TryCryptoRng;
 
 pub(crate) use self::listener::{Ahead, NoListener, Peer as ServerPeer, Port};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::listener::{CookieSecrets, Cookies};
 use self::{
     budget::{Bucket, OwnAttempts, Redirects},
     dial::{Dial, Phase, Why},
@@ -47,6 +49,8 @@ use self::{
     profile::Role,
     seal::Prefix,
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{listener::is_cookie, roam::is_answer};
 pub use self::{
     listener::{FloodStats, Listener},
     profile::{Credentials, Trust},
@@ -291,6 +295,12 @@ impl Sealed {
     pub(crate) fn epochs(&self) -> (u64, u64) {
         let epochs = self.live.as_ref().map(|live| (live.channel.seal.epoch(), live.channel.open.epoch()));
         epochs.map_or((0, 0), |(send, recv)| (send.into(), recv.into()))
+    }
+
+    /// Handshakes that were answered and not confirmed.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn half_open(&self) -> usize {
+        self.half_open.iter().count()
     }
 
     /// How long the receiving keys of the epoch before are kept.

@@ -125,14 +125,14 @@ impl Paths {
         self.first = self.from.map(|from| (from, source.proves(from)));
     }
 
-    /// The path of a session that goes live now.
+    /// The path of a session that goes live now, by which `paid` bytes came.
     pub(super) fn begin_session<R: TryCryptoRng + ?Sized>(
         &mut self,
         now: Instant,
         rng: &mut R,
+        paid: usize,
     ) -> Result<(), Failure> {
-        let first =
-            self.first.take().map(|first| Roam::new(now, rng, first, self.bytes).ok_or(Failure::Entropy));
+        let first = self.first.take().map(|first| Roam::new(now, rng, first, paid).ok_or(Failure::Entropy));
         self.roam = first.transpose()?;
         Ok(())
     }

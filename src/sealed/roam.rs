@@ -10,6 +10,7 @@ use std::{
 };
 
 use rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
 
 use super::messages::PACKET_OVERHEAD;
 use crate::{
@@ -267,7 +268,7 @@ impl Roam {
         // An answer counts for the address that it comes from, and only there was its question heard.
         let asked = self.moving.as_mut().and_then(|moving| moving.at(arrival.from)).map(|asked| asked.data);
         let late = self.past.as_ref().and_then(|past| past.at(now, arrival.from)).map(|(data, _)| data);
-        if asked.or(late) != Some(data) {
+        if !asked.or(late).is_some_and(|asked| is_answer(asked, data)) {
             return None;
         }
         if arrival.from == self.address {
@@ -365,6 +366,11 @@ impl Roam {
     }
 }
 
+/// Whether these are the bytes of the question, in a time that does not tell where they differ.
+pub(crate) fn is_answer(asked: [u8; 8], data: [u8; 8]) -> bool {
+    asked.ct_eq(&data).into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -374,6 +380,7 @@ mod tests {
 
     const AGAIN: Duration = Duration::from_millis(100);
     const CHALLENGE: usize = PACKET_OVERHEAD + FRAME_LEN;
+    const _: () = assert!(CHALLENGE == super::super::messages::CHALLENGE_DATAGRAM as usize);
 
     fn at(port: u16) -> SocketAddr {
         ([192, 0, 2, 1], port).into()

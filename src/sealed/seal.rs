@@ -77,6 +77,17 @@ pub(super) fn seal_frame(
     seal_packet(key, prefix, written, padding, out)
 }
 
+/// The same padding, but no datagram is shorter than `least` bytes.
+pub(super) fn at_least(padding: Padding, least: u16) -> Padding {
+    match padding {
+        Padding::None => Padding::ToSize(least),
+        Padding::ToSize(size) => Padding::ToSize(size.max(least)),
+        // A multiple of the bucket, and of no less than this.
+        Padding::Bucket(size) if size < least => Padding::Bucket(least.next_multiple_of(size.max(1))),
+        Padding::Bucket(_) => padding,
+    }
+}
+
 /// Pads and seals the packet whose first `written` bytes of frames stand in `room`. `out` ends where the longest
 /// datagram ends. Returns the datagram's length.
 pub(super) fn seal_packet(
@@ -116,6 +127,27 @@ mod tests {
         assert_eq!(Prefix::new(&[1; 21], &[2; 8]), None);
         assert_eq!(prefix.with_cid([3; 8]), Prefix::new(&[1; 20], &[3; 8]).unwrap());
         assert!(Prefix::default().as_bytes().is_empty());
+    }
+
+    #[test]
+    fn no_padding_leaves_less_than_the_least() {
+        let (mut initiator, _) = crate::crypto::testing::channels();
+        for padding in [
+            Padding::None,
+            Padding::ToSize(20),
+            Padding::ToSize(60),
+            Padding::Bucket(1),
+            Padding::Bucket(24),
+            Padding::Bucket(100),
+        ] {
+            let mut out = [0; 200];
+            let mut sealed = |padding, out: &mut [u8]| {
+                seal_packet(&mut initiator.seal, &Prefix::default(), 3, padding, out)
+            };
+            let [plain, padded] =
+                [padding, at_least(padding, 29)].map(|padding| sealed(padding, &mut out).unwrap());
+            assert!(padded >= 29 && padded >= plain, "{padding:?}: {padded}");
+        }
     }
 
     #[test]

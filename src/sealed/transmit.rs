@@ -5,7 +5,13 @@ use std::time::Instant;
 
 use rand_core::TryCryptoRng;
 
-use super::{Failure, Sealed, dial::Phase, messages, roam::Roam, seal::seal_frame};
+use super::{
+    Failure, Sealed,
+    dial::Phase,
+    messages::{self, CHALLENGE_DATAGRAM},
+    roam::Roam,
+    seal::{at_least, seal_frame},
+};
 use crate::{
     connection::BASE_DATAGRAM,
     crypto::Side,
@@ -119,7 +125,8 @@ impl Sealed {
                     &mut unconfirmed.agreed.channel.seal,
                     &unconfirmed.agreed.prefix,
                     &confirm,
-                    self.config.padding,
+                    // So much that it pays for a challenge to where it comes from.
+                    at_least(self.config.padding, CHALLENGE_DATAGRAM),
                     max,
                     out,
                 )

@@ -6,6 +6,8 @@ use std::{
     net::{SocketAddr, SocketAddrV6},
 };
 
+#[cfg(target_os = "linux")]
+use super::{Run, runs};
 use super::{
     batch::{RecvBatch, SendBatch},
     fragments,
@@ -53,9 +55,41 @@ pub trait AddressedUdp {
     ///
     /// # Errors
     /// As [`send_to`](Self::send_to), of the first datagram that waits. When others went before, their number is
-    /// returned, and the error by the next call.
+    /// returned, and the error by the next call. `Unsupported` when the first ones do not leave together: then all are
+    /// tried one by one, and if the first is taken so, all others too from then on.
     fn send_batch(&mut self, batch: &SendBatch) -> io::Result<usize> {
-        one_by_one(batch.waiting(), |datagram, to| self.send_to(datagram, to))
+        one_by_one(batch.waiting(), |(datagram, to)| self.send_to(datagram, to))
+    }
+
+    /// How many datagrams to one address leave together for little more than the price of one, as in
+    /// [`UdpLike::largest_run`](super::UdpLike::largest_run). More than 1 means that [`send_batch`](Self::send_batch)
+    /// sends each of [`SendBatch::runs`] so. 1 by default.
+    fn largest_run(&self) -> usize {
+        1
+    }
+
+    /// Sends several datagrams to one address, as [`UdpLike::send_run`](super::UdpLike::send_run). By default they are sent
+    /// one by one.
+    ///
+    /// # Errors
+    /// As there.
+    fn send_run_to(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+        one_by_one(datagrams.chunks(size.max(1)), |datagram| self.send_to(datagram, to))
+    }
+
+    /// As [`UdpLike::join_reads`](super::UdpLike::join_reads), for [`recv_run_from`](Self::recv_run_from). Batches are
+    /// not received any more after it. `false` by default.
+    fn join_reads(&mut self) -> bool {
+        false
+    }
+
+    /// Receives one datagram or several of one sender, as [`UdpLike::recv_run`](super::UdpLike::recv_run): the length of
+    /// all, the length of each, and where they came from. By default it receives one.
+    ///
+    /// # Errors
+    /// As there.
+    fn recv_run_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
+        self.recv_from(buffer).map(|(len, from)| (len, len, from))
     }
 
     /// Receives into the free slots of `batch` as many datagrams as are waiting, and returns how many it added. `Ok(0)`
@@ -75,13 +109,13 @@ pub trait AddressedUdp {
 }
 
 /// Sends single datagrams until one fails.
-pub(super) fn one_by_one<'a>(
-    waiting: impl Iterator<Item = (&'a [u8], SocketAddr)>,
-    mut send: impl FnMut(&'a [u8], SocketAddr) -> io::Result<usize>,
+pub(super) fn one_by_one<T>(
+    waiting: impl Iterator<Item = T>,
+    mut send: impl FnMut(T) -> io::Result<usize>,
 ) -> io::Result<usize> {
     let mut taken = 0;
-    for (datagram, to) in waiting {
-        match send(datagram, to) {
+    for datagram in waiting {
+        match send(datagram) {
             Ok(_) => taken += 1,
             Err(error) if taken == 0 => return Err(error),
             Err(_) => break,
@@ -150,6 +184,9 @@ macro_rules! system_socket {
 
             fn prepare(&mut self) -> io::Result<()> {
                 fragments::forbid(self);
+                // Another endpoint may have had the socket before.
+                #[cfg(target_os = "linux")]
+                runs::join(self, false);
                 $prepare(self)
             }
 
@@ -160,7 +197,29 @@ macro_rules! system_socket {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             fn send_batch(&mut self, batch: &SendBatch) -> io::Result<usize> {
                 let six = self.local_addr()?.is_ipv6();
-                super::many::send(self, six, batch.waiting())
+                super::many::send(self, six, batch.runs())
+            }
+
+            #[cfg(target_os = "linux")]
+            fn largest_run(&self) -> usize {
+                runs::largest(self)
+            }
+
+            #[cfg(target_os = "linux")]
+            fn send_run_to(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+                let six = self.local_addr()?.is_ipv6();
+                super::many::send(self, six, Run::of(datagrams, size, to).into_iter())
+            }
+
+            #[cfg(target_os = "linux")]
+            fn join_reads(&mut self) -> bool {
+                runs::join(self, true)
+            }
+
+            #[cfg(target_os = "linux")]
+            fn recv_run_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
+                let six = self.local_addr()?.is_ipv6();
+                runs::receive_from(self, six, buffer)
             }
 
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -174,12 +233,13 @@ macro_rules! system_socket {
 
 system_socket! {
     /// `prepare` sets Don't Fragment, where the system offers it (Linux, Android, Apple's). Batches cost one call of the
-    /// system on Linux and Android.
+    /// system on Linux and Android, and on Linux those to one address leave together (`UDP_SEGMENT`).
     mio::net::UdpSocket, |_: &Self| Ok(())
 }
 system_socket! {
     /// `prepare` makes the socket nonblocking, and sets Don't Fragment where the system offers it (Linux, Android,
-    /// Apple's). Batches cost one call of the system on Linux and Android.
+    /// Apple's). Batches cost one call of the system on Linux and Android, and on Linux those to one address leave together
+    /// (`UDP_SEGMENT`).
     std::net::UdpSocket, |socket: &Self| socket.set_nonblocking(true)
 }
 
@@ -209,6 +269,22 @@ macro_rules! passes_on {
 
             fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
                 A::recv_batch(self, batch)
+            }
+
+            fn largest_run(&self) -> usize {
+                A::largest_run(self)
+            }
+
+            fn send_run_to(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+                A::send_run_to(self, datagrams, size, to)
+            }
+
+            fn join_reads(&mut self) -> bool {
+                A::join_reads(self)
+            }
+
+            fn recv_run_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
+                A::recv_run_from(self, buffer)
             }
 
             fn misdirected(&mut self, datagram: &[u8], from: SocketAddr) {

@@ -1,8 +1,8 @@
 //! Buffers for many datagrams, so that one call of the system carries them all. Allocated once, when they are made.
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, iter, net::SocketAddr};
 
-use super::AddressedUdp;
+use super::{AddressedUdp, Run, run::MAX_RUN};
 
 /// Datagrams in a batch.
 pub(crate) const SLOTS: usize = 64;
@@ -20,6 +20,8 @@ pub struct SendBatch {
     /// So many of the entries are gone.
     gone: usize,
     max_datagram: usize,
+    /// So many to one address may leave together; the socket is asked when it has to send for the first time.
+    run: Option<usize>,
 }
 
 struct Outgoing {
@@ -38,6 +40,7 @@ impl SendBatch {
             entries: Vec::with_capacity(SLOTS),
             gone: 0,
             max_datagram,
+            run: None,
         }
     }
 
@@ -65,6 +68,22 @@ impl SendBatch {
         self.entries.iter().skip(self.gone).filter_map(move |each| Some((datagram(each)?, each.to)))
     }
 
+    /// The same for a socket that sends several to one address together: those that are one behind the other, as many as
+    /// the socket said in [`AddressedUdp::largest_run`] before the first of them was sent. Each by itself, if it said
+    /// nothing, or has refused them together.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let most = self.run.unwrap_or(1);
+        let mut waiting = self.entries.get(self.gone..).unwrap_or_default();
+        iter::from_fn(move || {
+            let first = waiting.first()?;
+            let lens = waiting.iter().take_while(|each| each.to == first.to).map(|each| each.len);
+            let (count, len) = Run::measure(lens.take(most));
+            waiting = waiting.get(count..).unwrap_or_default();
+            let datagrams = self.bytes.get(first.start..first.start + len)?;
+            Some(Run { datagrams, size: first.len, count, to: first.to })
+        })
+    }
+
     /// How many datagrams wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -84,8 +103,11 @@ impl SendBatch {
         socket: &mut A,
         mut failed: impl FnMut(io::Error),
     ) -> bool {
+        if self.run.is_none() && !self.is_empty() {
+            self.run = Some(socket.largest_run().clamp(1, MAX_RUN));
+        }
         while !self.is_empty() {
-            match socket.send_batch(self) {
+            match self.send(socket) {
                 Ok(0) => return false,
                 Ok(taken) => self.take(taken),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -96,6 +118,22 @@ impl SendBatch {
             }
         }
         true
+    }
+
+    /// Sends what the socket takes by one call, together or, where together is refused, one by one.
+    fn send<A: AddressedUdp + ?Sized>(&mut self, socket: &mut A) -> io::Result<usize> {
+        let outcome = socket.send_batch(self);
+        let refused = |error: &io::Error| error.kind() == io::ErrorKind::Unsupported;
+        let Some(run) = self.run.filter(|run| *run > 1 && outcome.as_ref().is_err_and(refused)) else {
+            return outcome;
+        };
+        self.run = Some(1);
+        let outcome = socket.send_batch(self);
+        if !matches!(outcome, Ok(1..)) {
+            // It says nothing about runs that one which cannot leave at all cannot leave with others.
+            self.run = Some(run);
+        }
+        outcome
     }
 
     fn take(&mut self, taken: usize) {

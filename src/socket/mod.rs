@@ -8,6 +8,7 @@ mod fragments;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod many;
 mod memory;
+mod run;
 #[cfg(target_os = "linux")]
 mod runs;
 mod server_socket;
@@ -20,6 +21,8 @@ pub use addressed::AddressedUdp;
 pub(crate) use batch::SLOTS as BATCH;
 pub use batch::{Arrival, RecvBatch, SendBatch};
 pub use memory::{HubSocket, MemoryHub, MemorySocket, memory_pair};
+pub use run::Run;
+pub(crate) use run::{MAX_RUN, MAX_RUN_BYTES};
 pub use server_socket::ServerSocket;
 pub use unconnected::Unconnected;
 pub use workers::{WorkerSocket, bind_workers};
@@ -93,15 +96,15 @@ pub trait UdpLike {
     /// by the next call. `Unsupported` when datagrams of this size do not leave together: the endpoint then sends the
     /// first by itself, and when that is taken, all others too from then on.
     fn send_run(&mut self, datagrams: &[u8], size: usize) -> io::Result<usize> {
-        let mut sent = 0;
-        for datagram in datagrams.chunks(size.max(1)) {
-            match self.send(datagram) {
-                Ok(_) => sent += 1,
-                Err(error) if sent == 0 => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(sent)
+        addressed::one_by_one(datagrams.chunks(size.max(1)), |datagram| self.send(datagram))
+    }
+
+    /// The same to an address of the peer. A connected socket, as by default, knows but one.
+    ///
+    /// # Errors
+    /// As [`send_run`](Self::send_run).
+    fn send_run_toward(&mut self, datagrams: &[u8], size: usize, _to: SocketAddr) -> io::Result<usize> {
+        self.send_run(datagrams, size)
     }
 
     /// Says that many datagrams wait to be read: whether several may be given by one [`recv_run`](Self::recv_run), which
@@ -216,6 +219,15 @@ macro_rules! passes_on {
 
             fn send_run(&mut self, datagrams: &[u8], size: usize) -> io::Result<usize> {
                 U::send_run(self, datagrams, size)
+            }
+
+            fn send_run_toward(
+                &mut self,
+                datagrams: &[u8],
+                size: usize,
+                to: SocketAddr,
+            ) -> io::Result<usize> {
+                U::send_run_toward(self, datagrams, size, to)
             }
 
             fn join_reads(&mut self) -> bool {

@@ -65,4 +65,27 @@ impl<A: AddressedUdp> UdpLike for Unconnected<A> {
     fn send_toward(&mut self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.socket.send_to(datagram, to)
     }
+
+    fn largest_run(&self) -> usize {
+        self.socket.largest_run()
+    }
+
+    fn send_run(&mut self, _datagrams: &[u8], _size: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn send_run_toward(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+        self.socket.send_run_to(datagrams, size, to)
+    }
+
+    fn join_reads(&mut self) -> bool {
+        self.socket.join_reads()
+    }
+
+    /// All of them are of one sender.
+    fn recv_run(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+        let (len, size, from) = self.socket.recv_run_from(buffer)?;
+        self.source = Some(from);
+        Ok((len, size))
+    }
 }

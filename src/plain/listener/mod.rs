@@ -143,7 +143,7 @@ impl Listener {
             let to = *address;
             let len = live.write(now, connection, &self.checksum, out);
             if len > 0 {
-                self.peers.make_ready(id);
+                self.peers.sent_one(id);
                 return Some((len, to));
             }
             self.reschedule(now, id);

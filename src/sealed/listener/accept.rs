@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    crypto::Channel,
+    crypto::OpenKeys,
     error::{CloseReason, Dropped},
     event::{Event, PeerId},
     roster::Member,
@@ -33,7 +33,7 @@ impl Listener {
         now: Instant,
         rng: &mut R,
         (from, proven): (SocketAddr, bool),
-        (number, cid, channel): (u64, Cid, Channel),
+        (number, cid, open): (u64, Cid, Box<OpenKeys>),
         packet: &[u8],
     ) -> Result<(), Dropped> {
         // Whoever finds no place to wait for the application repeats CONFIRM, and the entry is there for it.
@@ -59,7 +59,7 @@ impl Listener {
         let (ends, init) = (entry.ends(), messages::reference(&entry.id));
         let joined = (self.port.nanos(ends), entry.number());
         let Waits::Packet(finished) = entry.stage else { return Err(Dropped::Unopened) };
-        let agreed = finished.confirmed(channel, entry.id);
+        let agreed = finished.confirmed(open, entry.id);
         let negotiated = agreed.negotiated;
         let Ok(mut live) = Live::begin(agreed, &self.config, now, rng) else {
             return self.give_back(share);

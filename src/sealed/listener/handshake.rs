@@ -144,12 +144,13 @@ impl Listener {
         let Waits::Packet(finished) = &entry.stage else {
             return self.handle_fin(now, from, cid, prefix, packet);
         };
-        // The entry keeps what the keys are made from, and no keys: a flood that fills the table fills less.
-        let mut channel = finished.channel();
+        // The entry keeps what the keys are made from, and no keys: a flood that fills the table fills less. Those that open are
+        // made for each try, the others for one that opened.
+        let mut open = finished.open_keys();
         entry.note_try(from);
-        let (number, _) = open_packet(&mut channel.open, now, NO_EPOCH, prefix, packet)?;
+        let (number, _) = open_packet(&mut open, now, NO_EPOCH, prefix, packet)?;
         let proven = entry.proves(from);
-        self.confirmed(now, rng, (from, proven), (number, cid, channel), packet)
+        self.confirmed(now, rng, (from, proven), (number, cid, open), packet)
     }
 
     fn handle_fin(

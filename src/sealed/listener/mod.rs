@@ -32,6 +32,10 @@ use std::{
 use rand_core::TryCryptoRng;
 
 pub use self::gate::FloodStats;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::gate::is_cookie;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::gate::{CookieSecrets, Cookies};
 use self::{
     cids::Cid,
     gate::{Gate, Replies},

@@ -68,6 +68,27 @@ fn tries_to_confirm_handshakes_count_among_the_envelopes() {
 }
 
 #[test]
+fn a_try_makes_what_opens_and_the_rest_is_made_for_one_that_opened() {
+    let (mut rng, now) = (Chance(1), start());
+    let (mut listener, confirm) = answered(now, &mut rng, ServerConfig::default());
+    let from = ([192, 0, 2, 1], 1).into();
+    let mut forged = confirm.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let mut derived = |mut datagram: Vec<u8>| {
+        let handled = || listener.handle_datagram(now, &mut rng, from, &mut datagram).map_err(drop).map(drop);
+        crypto::counter::of(handled)
+    };
+    // The direction's secret, the key of headers, the key and the nonce of packets.
+    let opening = 4;
+    for _ in 0..2 {
+        assert_eq!(derived(forged.clone()), (Err(()), opening));
+    }
+    // Then what the next epoch begins with, the other direction's, and what the application gets.
+    assert_eq!(derived(confirm), (Ok(()), opening + 3 + 4 + 1));
+    assert_eq!(listener.peers.asking(), 1);
+}
+
+#[test]
 fn the_keys_of_a_session_go_with_its_end_and_what_it_brought_is_still_yielded() {
     let (mut rng, now) = (Chance(1), start());
     let (mut listener, mut client) = strangers(now, &mut rng, ServerConfig::default());

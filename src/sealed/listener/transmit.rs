@@ -54,7 +54,7 @@ impl Listener {
         let silent =
             |member: &mut Member<Peer>| member.peer.roam.is_at_rest() && member.connection.is_silent(now);
         let silent = self.peers.get_mut(id).is_some_and(silent);
-        if silent { self.reschedule(now, id) } else { self.peers.make_ready(id) }
+        if silent { self.reschedule(now, id) } else { self.peers.sent_one(id) }
     }
 
     /// RESP, at most one for each INIT read, and COOKIE; neither is longer than the datagram that it answers.

@@ -1,5 +1,5 @@
 //! No pair of key and nonce ever seals twice, whatever happens to an endpoint: resends, steps of the keys, restarts,
-//! closes, sockets that would block. Whole endpoints over the simulated network, every seal of the thread recorded.
+//! moves to another socket, closes, sockets that would block. Whole endpoints over the simulated network, every seal of the thread recorded.
 //!
 //! `cargo test` makes 100,000 packets, `SEALGRAM_FULL=1 cargo test --release --lib nonces` a million.
 
@@ -55,6 +55,7 @@ struct Happened {
     blocked: u64,
     steps: u64,
     restarts: u64,
+    moves: u64,
     closes: u64,
 }
 
@@ -136,6 +137,12 @@ fn no_pair_of_key_and_nonce_seals_twice() {
                 second(&net, &mut ends, 2, &mut dice);
                 net.unblock(address(0), address(1));
             }
+            3 => {
+                // What was sealed for the old socket and had not left is sealed no second time.
+                let socket = net.socket(address(side)).connect(address(1 - side));
+                drop(ends[this].replace_socket(socket).unwrap());
+                done.moves += 1;
+            }
             _ => {}
         }
     }
@@ -147,7 +154,9 @@ fn no_pair_of_key_and_nonce_seals_twice() {
     for (what, count) in [("resends", done.resends), ("blocked", done.blocked), ("steps", done.steps)] {
         assert!(count > rounds * 2, "{what}: {done:?}");
     }
-    assert!(done.restarts * 3 > rounds && done.closes * 3 > rounds, "{done:?}");
+    for (what, count) in [("restarts", done.restarts), ("moves", done.moves), ("closes", done.closes)] {
+        assert!(count * 3 > rounds, "{what}: {done:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use mio::{Interest, Registry, Token, event::Source, net::UdpSocket};
 
 use super::{
-    AddressedUdp,
+    AddressedUdp, Run,
     addressed::as_six,
     batch::{RecvBatch, SLOTS, SendBatch},
 };
@@ -26,7 +26,8 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// A server's socket. It serves IPv4 and IPv6 on one port when it is bound to `[::]`.
 ///
 /// It never blocks. It is an event source of `mio`, edge-triggered as such: read until `WouldBlock`. On Linux and
-/// Android a batch costs one call of the system, and 4 MiB are asked for what waits to be read.
+/// Android a batch costs one call of the system, and 4 MiB are asked for what waits to be read. On Linux the datagrams of a
+/// batch that go to one address leave together (`UDP_SEGMENT`).
 #[derive(Debug)]
 pub struct ServerSocket {
     first: Face,
@@ -89,6 +90,23 @@ impl ServerSocket {
         std::iter::once(&mut self.first).chain(&mut self.second)
     }
 
+    /// Reads one of the sockets, the one whose turn it is first.
+    fn read_in_turn<T>(&mut self, mut read: impl FnMut(&mut UdpSocket) -> io::Result<T>) -> io::Result<T> {
+        self.second_first = !self.second_first;
+        let mut faces = [Some(&mut self.first), self.second.as_mut()];
+        if self.second_first {
+            faces.reverse();
+        }
+        let mut outcome = Err(io::ErrorKind::WouldBlock.into());
+        for face in faces.into_iter().flatten() {
+            outcome = read(&mut face.socket);
+            if !is_blocked(&outcome) {
+                break;
+            }
+        }
+        outcome
+    }
+
     /// The socket for an address.
     fn face(&self, to: SocketAddr) -> &Face {
         self.second.as_ref().filter(|face| face.six == to.is_ipv6()).unwrap_or(&self.first)
@@ -101,19 +119,7 @@ impl AddressedUdp for ServerSocket {
     }
 
     fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.second_first = !self.second_first;
-        let mut faces = [Some(&mut self.first), self.second.as_mut()];
-        if self.second_first {
-            faces.reverse();
-        }
-        let mut outcome = Err(io::ErrorKind::WouldBlock.into());
-        for face in faces.into_iter().flatten() {
-            outcome = AddressedUdp::recv_from(&mut face.socket, buffer);
-            if !is_blocked(&outcome) {
-                break;
-            }
-        }
-        outcome
+        self.read_in_turn(|socket| AddressedUdp::recv_from(socket, buffer))
     }
 
     /// Sets Don't Fragment, where the system offers it (Linux, Android, Apple's).
@@ -128,11 +134,29 @@ impl AddressedUdp for ServerSocket {
     fn send_batch(&mut self, batch: &SendBatch) -> io::Result<usize> {
         let Some((_, first)) = batch.waiting().next() else { return Ok(0) };
         if self.second.is_none() {
-            return self.first.send(batch.waiting());
+            return self.first.send(batch.runs());
         }
         // As far as one family goes.
         let family = first.is_ipv6();
-        self.face(first).send(batch.waiting().take_while(|(_, to)| to.is_ipv6() == family))
+        self.face(first).send(batch.runs().take_while(|run| run.to.is_ipv6() == family))
+    }
+
+    fn largest_run(&self) -> usize {
+        self.sockets().map(AddressedUdp::largest_run).min().unwrap_or(1)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send_run_to(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+        self.face(to).send(Run::of(datagrams, size, to).into_iter())
+    }
+
+    fn join_reads(&mut self) -> bool {
+        // All are asked: one that gives single datagrams is read the same way.
+        self.faces().filter_map(|face| face.socket.join_reads().then_some(())).count() > 0
+    }
+
+    fn recv_run_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
+        self.read_in_turn(|socket| socket.recv_run_from(buffer))
     }
 
     fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
@@ -191,7 +215,7 @@ impl Face {
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn send<'a>(&self, waiting: impl Iterator<Item = (&'a [u8], SocketAddr)>) -> io::Result<usize> {
+    fn send<'a>(&self, waiting: impl Iterator<Item = Run<'a>>) -> io::Result<usize> {
         super::many::send(&self.socket, self.six, waiting)
     }
 
@@ -201,8 +225,9 @@ impl Face {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn send<'a>(&self, waiting: impl Iterator<Item = (&'a [u8], SocketAddr)>) -> io::Result<usize> {
-        super::addressed::one_by_one(waiting, |datagram, to| self.send_to(datagram, to))
+    fn send<'a>(&self, waiting: impl Iterator<Item = Run<'a>>) -> io::Result<usize> {
+        // None of them is asked for more than one at a time.
+        super::addressed::one_by_one(waiting, |run| self.send_to(run.datagrams, run.to))
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

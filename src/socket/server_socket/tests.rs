@@ -102,6 +102,29 @@ fn a_flood_of_one_family_does_not_starve_the_other() {
 }
 
 #[test]
+fn both_families_give_and_take_runs_where_they_are_apart() {
+    let (server, _) = bind("[::]:0", apart);
+    let mut server = server.unwrap();
+    server.prepare().unwrap();
+    let port = server.local_addr().unwrap().port();
+    assert_eq!(server.join_reads(), cfg!(target_os = "linux"));
+    let mut buffer = vec![0; 65_535];
+    for host in ["127.0.0.1", "::1"] {
+        let mut player = std::net::UdpSocket::bind((host, 0)).unwrap();
+        AddressedUdp::prepare(&mut player).unwrap();
+        let to = SocketAddr::new(host.parse().unwrap(), port);
+        let from = player.local_addr().unwrap();
+        assert_eq!(player.send_run_to(&[7; 2_500], 1_000, to).unwrap(), 3);
+        if cfg!(target_os = "linux") {
+            assert_eq!(server.recv_run_from(&mut buffer).unwrap(), (2_500, 1_000, from));
+        }
+        assert_eq!(server.send_run_to(&[8; 2_500], 1_000, from).unwrap(), 3);
+        let heard = [(); 3].map(|()| player.recv(&mut buffer).unwrap());
+        assert_eq!(heard, [1_000, 1_000, 500]);
+    }
+}
+
+#[test]
 fn a_machine_with_one_family_serves_that() {
     let (only_four, asked) =
         bind(

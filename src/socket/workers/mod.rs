@@ -200,6 +200,14 @@ impl AddressedUdp for WorkerSocket {
         self.socket.send_batch(batch)
     }
 
+    fn largest_run(&self) -> usize {
+        self.socket.largest_run()
+    }
+
+    fn send_run_to(&mut self, datagrams: &[u8], size: usize, to: SocketAddr) -> io::Result<usize> {
+        self.socket.send_run_to(datagrams, size, to)
+    }
+
     fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         // Parcels have half of what is free at most, so that neither source starves the other.
         let most = (SLOTS - batch.in_use()).div_ceil(2);

@@ -42,7 +42,7 @@ impl CookieSecrets {
 
 /// The secrets of the present turn, ready for use.
 #[derive(Debug)]
-pub(super) struct Cookies {
+pub(crate) struct Cookies {
     secrets: Arc<CookieSecrets>,
     turn: u64,
     current: Secret<32>,
@@ -50,7 +50,7 @@ pub(super) struct Cookies {
 }
 
 impl Cookies {
-    pub(super) fn new(secrets: Arc<CookieSecrets>, now: Instant) -> Self {
+    pub(crate) fn new(secrets: Arc<CookieSecrets>, now: Instant) -> Self {
         let turn = secrets.turn(now);
         let current = secrets.secret(turn);
         let previous = turn.checked_sub(1).map(|turn| secrets.secret(turn));
@@ -65,13 +65,13 @@ impl Cookies {
     }
 
     /// The cookie for this address and this Noise message 1, of which `id` is the hash.
-    pub(super) fn bake(&mut self, now: Instant, from: SocketAddr, id: &[u8; 32]) -> [u8; COOKIE_LEN] {
+    pub(crate) fn bake(&mut self, now: Instant, from: SocketAddr, id: &[u8; 32]) -> [u8; COOKIE_LEN] {
         self.rotate(now);
         cookie(&self.current, from, id)
     }
 
     /// Whether a cookie was made for this address and this message, in this turn or the one before.
-    pub(super) fn takes(
+    pub(crate) fn takes(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -84,8 +84,18 @@ impl Cookies {
         }
         self.rotate(now);
         let secrets = [Some(&self.current), self.previous.as_ref()];
-        secrets.into_iter().flatten().any(|secret| cookie(secret, from, id).ct_eq(given).into())
+        secrets.into_iter().flatten().any(|secret| is_cookie(secret, from, id, given))
     }
+}
+
+/// Whether this secret made the cookie, in a time that does not tell where it differs.
+pub(crate) fn is_cookie(
+    secret: &Secret<32>,
+    from: SocketAddr,
+    id: &[u8; 32],
+    given: &[u8; COOKIE_LEN],
+) -> bool {
+    cookie(secret, from, id).ct_eq(given).into()
 }
 
 fn cookie(secret: &Secret<32>, from: SocketAddr, id: &[u8; 32]) -> [u8; COOKIE_LEN] {

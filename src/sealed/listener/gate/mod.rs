@@ -20,14 +20,12 @@ use std::{
 
 use rand_core::TryCryptoRng;
 
-pub(crate) use self::cookie::COOKIE_LEN;
-pub(super) use self::cookie::CookieSecrets;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::cookie::is_cookie;
+pub(crate) use self::cookie::{COOKIE_LEN, CookieSecrets, Cookies};
 pub(super) use self::replies::{Replies, Reply};
+use self::shares::{Claim, Share, Shares};
 pub(super) use self::tokens::{Nanos, SECOND, Tokens, worth};
-use self::{
-    cookie::Cookies,
-    shares::{Claim, Share, Shares},
-};
 use super::half_open::HalfOpenTable;
 use crate::{
     config::Flood,

@@ -1,0 +1,4 @@
+//! Handshake messages, raw, for each pattern and message: nothing forged is read, and no read changes the state.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sealgram::fuzzing::noise_read(data));
