@@ -3,7 +3,7 @@
 //! the design note, part three the losses that were fatal in one of them.
 //!
 //! Failures that an endpoint cannot be led into from outside have their tests at their place: the end of the number
-//! space in `wire/tests.rs` and `window.rs`, memory of authenticated but hostile peers in `delivery/recv/model.rs`, a
+//! space in `wire/tests/` and `window.rs`, memory of authenticated but hostile peers in `delivery/recv/model.rs`, a
 //! packet number or a range of absurd size in `fuzzing/` and `connection/tests.rs`. That the README's program compiles
 //! (it did not) is a documentation test of the library.
 
